@@ -58,9 +58,11 @@ bool tr_span_u64(struct tr_span s, uint64_t *ret)
     return true;
 }
 
+__extension__ typedef unsigned __int128 u128; /* scalar alias, not a struct */
+
 static uint64_t mix(uint64_t a, uint64_t b)
 {
-    __extension__ unsigned __int128 m = (__extension__ unsigned __int128)a * b;
+    u128 m = (u128)a * b;
     return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
