@@ -135,6 +135,8 @@ struct tr_enumtype {
     int32_t dense_min;   /* by_number[n - dense_min] is 1 + index for a dense range; 0: none */
     uint32_t dense_count;
     const uint32_t *by_number;
+    const uint32_t *sorted; /* when the dense range misses some: 1 + index, ascending by number, first names only */
+    uint32_t sorted_count;
     uint32_t name_mask;  /* as in tr_msgtype */
     const uint32_t *name_slots;
 };
