@@ -95,6 +95,9 @@ struct tr_hworker {
 };
 #define TR_HREAD_BYTES ((size_t)64 * 1024)
 
+/* The Date of this second, made anew only when the second has changed. */
+struct tr_span tr_hworker_date(struct tr_hworker *worker);
+
 /* SPEC §9; each has a configuration key of the same name. */
 struct tr_hlimits {
     uint32_t max_headers;            /* 100 */
@@ -117,8 +120,15 @@ struct tr_hservice {
     void (*on_conn_closed)(void *ctx, struct tr_hconn *conn);
 };
 
+/* What tr_hconn_drain and tr_hconn_abort call; set by the codec. */
+struct tr_hconn_ops {
+    void (*drain)(struct tr_hconn *conn);
+    void (*abort)(struct tr_hconn *conn);
+};
+
 /* Common head of h1_conn and h2_conn. */
 struct tr_hconn {
+    const struct tr_hconn_ops *ops;
     struct tr_hworker *worker;
     const struct tr_hlimits *limits;
     const struct tr_hservice *service;
