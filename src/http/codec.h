@@ -34,6 +34,7 @@
 
 struct tr_hstream;
 struct tr_hconn;
+struct tr_h2_pool;
 
 enum tr_hreset {
     TR_HRESET_INTERNAL, /* h2 INTERNAL_ERROR; h1 cuts the connection */
@@ -91,6 +92,7 @@ struct tr_hworker {
     struct tr_bufpool *bufs; /* for hstream.out and messages (base/bufpool.h) */
     char date[29];           /* Date of date_unix_s */
     int64_t date_unix_s;
+    struct tr_h2_pool *h2_pool; /* NULL at first; http/h2_pool.h makes it, and frees it with the last session */
     uint64_t *err_counts;    /* TR_ERR__COUNT counters of this worker, by enum tr_err (written by this thread only) */
 };
 #define TR_HREAD_BYTES ((size_t)64 * 1024)

@@ -1,0 +1,242 @@
+#include "http/h2_pool.h"
+
+#include <sys/mman.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/banned.h"
+
+#define STEP_BYTES   ((size_t)64)
+#define SMALL_BYTES  ((size_t)2048)      /* up to here in steps */
+#define CHUNK_BYTES  ((size_t)32 * 1024) /* what small blocks are cut from */
+#define FRAME_BYTES  ((size_t)5 * 4096)  /* a block for a frame buffer: whole pages */
+#define FRAMES_A_MAP ((size_t)32)
+#define ALIGN_BYTES  ((size_t)16)
+
+enum {
+    CLASS_4K = SMALL_BYTES / STEP_BYTES + 1,
+    CLASS_8K,
+    CLASS_FRAME,
+    CLASS_HEAP, /* larger: from the heap, freed to the heap */
+    CLASS_COUNT
+};
+
+/* In front of each block. `next` and `cls` are kept apart so that a double free shows in a debug build. */
+struct block {
+    struct block *next; /* in the free list */
+    uint32_t cls;
+    uint32_t size; /* asked for, of CLASS_HEAP only */
+};
+_Static_assert(sizeof(struct block) == ALIGN_BYTES, "blocks keep the alignment of malloc");
+
+struct chunk {
+    struct chunk *next;
+    void *map; /* NULL: from the heap */
+    size_t unused;
+};
+
+struct tr_h2_pool {
+    struct tr_hworker *worker;
+    size_t refs;
+    nghttp2_mem mem;
+    struct block *free[CLASS_COUNT];
+    struct chunk *chunks;
+    char *cut, *cut_end; /* the rest of the newest chunk */
+};
+
+static uint32_t class_of(size_t total)
+{
+    if (total <= SMALL_BYTES)
+        return (uint32_t)((total + STEP_BYTES - 1) / STEP_BYTES);
+    return total <= 4096 ? CLASS_4K : total <= 8192 ? CLASS_8K : total <= FRAME_BYTES ? CLASS_FRAME : CLASS_HEAP;
+}
+
+static size_t class_bytes(uint32_t cls)
+{
+    switch (cls) {
+    case CLASS_4K:
+        return 4096;
+    case CLASS_8K:
+        return 8192;
+    case CLASS_FRAME:
+        return FRAME_BYTES;
+    default:
+        return cls * STEP_BYTES;
+    }
+}
+
+static void push(struct tr_h2_pool *pool, struct block *b, uint32_t cls)
+{
+    b->cls = cls;
+    b->next = pool->free[cls];
+    pool->free[cls] = b;
+}
+
+#ifndef TR_ARENA_EMULATE
+/* Maps room for several frame buffers. Huge pages would make the untouched ones cost what they must not. */
+static bool map_frames(struct tr_h2_pool *pool)
+{
+    struct chunk *c = tr_malloc(sizeof *c);
+    if (!c)
+        return false;
+    char *map = mmap(NULL, FRAME_BYTES * FRAMES_A_MAP, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) {
+        tr_free(c);
+        return false;
+    }
+    (void)madvise(map, FRAME_BYTES * FRAMES_A_MAP, MADV_NOHUGEPAGE);
+    *c = (struct chunk){pool->chunks, map, FRAMES_A_MAP};
+    pool->chunks = c;
+    return true;
+}
+
+/* The headers of the blocks would touch the pages of all of them at once: they are written one at a time, when a
+ * buffer is first handed out. */
+static struct block *cut_frame(struct tr_h2_pool *pool)
+{
+    struct chunk *c = pool->chunks;
+    while (c && !(c->map && c->unused))
+        c = c->next;
+    if (!c) {
+        if (!map_frames(pool))
+            return NULL;
+        c = pool->chunks;
+    }
+    return (struct block *)(void *)((char *)c->map + FRAME_BYTES * --c->unused);
+}
+
+static struct block *cut_small(struct tr_h2_pool *pool, uint32_t cls)
+{
+    size_t bytes = class_bytes(cls);
+    if ((size_t)(pool->cut_end - pool->cut) < bytes) {
+        struct chunk *c = tr_malloc(CHUNK_BYTES);
+        if (!c)
+            return NULL;
+        /* what is left of the old chunk serves smaller blocks */
+        size_t rest = (size_t)(pool->cut_end - pool->cut) / STEP_BYTES * STEP_BYTES;
+        while (rest) {
+            size_t piece = rest < SMALL_BYTES ? rest : SMALL_BYTES;
+            push(pool, (struct block *)(void *)pool->cut, class_of(piece));
+            pool->cut += piece;
+            rest -= piece;
+        }
+        *c = (struct chunk){pool->chunks, NULL, 0};
+        pool->chunks = c;
+        pool->cut = (char *)c + STEP_BYTES;
+        pool->cut_end = (char *)c + CHUNK_BYTES;
+    }
+    struct block *b = (struct block *)(void *)pool->cut;
+    pool->cut += bytes;
+    return b;
+}
+#endif
+
+void *tr_h2_pool_alloc(struct tr_h2_pool *pool, size_t size)
+{
+    if (size > UINT32_MAX - sizeof(struct block))
+        return NULL;
+    size_t total = size + sizeof(struct block);
+    uint32_t cls = class_of(total);
+#ifdef TR_ARENA_EMULATE
+    cls = CLASS_HEAP; /* each block its own, so that ASan sees */
+#endif
+    struct block *b = pool->free[cls];
+    if (b) {
+        pool->free[cls] = b->next;
+    } else if (cls == CLASS_HEAP) {
+        b = tr_malloc(total);
+    } else {
+#ifndef TR_ARENA_EMULATE
+        b = cls == CLASS_FRAME ? cut_frame(pool) : cut_small(pool, cls);
+#endif
+    }
+    if (!b)
+        return NULL;
+    *b = (struct block){NULL, cls, (uint32_t)size};
+    return b + 1;
+}
+
+void tr_h2_pool_free(struct tr_h2_pool *pool, void *ptr)
+{
+    if (!ptr)
+        return;
+    struct block *b = (struct block *)ptr - 1;
+    TR_DCHECK(b->cls < CLASS_COUNT);
+    if (b->cls == CLASS_HEAP)
+        tr_free(b);
+    else
+        push(pool, b, b->cls);
+}
+
+static void *mem_malloc(size_t size, void *user)
+{
+    return tr_h2_pool_alloc(user, size);
+}
+
+static void mem_free(void *ptr, void *user)
+{
+    tr_h2_pool_free(user, ptr);
+}
+
+static void *mem_calloc(size_t count, size_t size, void *user)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    void *p = tr_h2_pool_alloc(user, bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+static void *mem_realloc(void *ptr, size_t size, void *user)
+{
+    if (!ptr)
+        return tr_h2_pool_alloc(user, size);
+    const struct block *b = (const struct block *)ptr - 1;
+    size_t room = b->cls == CLASS_HEAP ? b->size : class_bytes(b->cls) - sizeof(struct block);
+    if (size <= room)
+        return ptr;
+    void *p = tr_h2_pool_alloc(user, size);
+    if (!p)
+        return NULL;
+    memcpy(p, ptr, room);
+    tr_h2_pool_free(user, ptr);
+    return p;
+}
+
+struct tr_h2_pool *tr_h2_pool_ref(struct tr_hworker *worker)
+{
+    struct tr_h2_pool *pool = worker->h2_pool;
+    if (!pool) {
+        pool = tr_calloc(1, sizeof *pool);
+        if (!pool)
+            return NULL;
+        pool->worker = worker;
+        pool->mem = (nghttp2_mem){pool, mem_malloc, mem_free, mem_calloc, mem_realloc};
+        worker->h2_pool = pool;
+    }
+    pool->refs++;
+    return pool;
+}
+
+void tr_h2_pool_unref(struct tr_h2_pool *pool)
+{
+    if (!pool || --pool->refs)
+        return;
+    pool->worker->h2_pool = NULL;
+    while (pool->chunks) {
+        struct chunk *c = pool->chunks;
+        pool->chunks = c->next;
+        if (c->map)
+            (void)munmap(c->map, FRAME_BYTES * FRAMES_A_MAP);
+        tr_free(c);
+    }
+    tr_free(pool);
+}
+
+nghttp2_mem *tr_h2_pool_mem(struct tr_h2_pool *pool)
+{
+    return &pool->mem;
+}
