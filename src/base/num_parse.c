@@ -75,10 +75,12 @@ static const char *exponent(const char *p, const char *end, int64_t *ret)
 /* RFC 8259 §6, the whole of s. */
 static bool number_read(struct tr_span s, struct number *n)
 {
+    if (s.len == 0)
+        return false;
     const char *p = s.ptr, *end = s.ptr + s.len;
     uint64_t v = 0;
     int64_t e = 0;
-    n->neg = s.len && *p == '-';
+    n->neg = *p == '-';
     p += n->neg;
     const char *whole = p;
     p = digits_run(p, end, &v);
