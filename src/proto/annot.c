@@ -18,7 +18,7 @@ static bool rule_copy(struct tr_arena *arena, const Google__Api__HttpRule *pb,
                       struct tr_http_rule *ret)
 {
     const char *verb = "", *text = "";
-    switch (pb->pattern_case) {
+    switch ((int)pb->pattern_case) { /* protoc-c adds a value of its own to the enum */
     case GOOGLE__API__HTTP_RULE__PATTERN_GET:
         verb = "GET";
         text = pb->get;
@@ -43,7 +43,6 @@ static bool rule_copy(struct tr_arena *arena, const Google__Api__HttpRule *pb,
         verb = pb->custom->kind;
         text = pb->custom->path;
         break;
-    case GOOGLE__API__HTTP_RULE__PATTERN__NOT_SET:
     default:
         break;
     }
