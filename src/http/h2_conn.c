@@ -2,16 +2,15 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/bufpool.h"
-
 #include "base/banned.h"
+#include "base/bufpool.h"
 
 #define LINGER_NS        ((uint64_t)500 * 1000 * 1000)
 #define LINGER_BYTES     ((uint32_t)1024 * 1024)
 #define TICK_MIN_NS      ((uint64_t)10 * 1000 * 1000)
 #define TICK_MAX_NS      ((uint64_t)5 * 1000 * 1000 * 1000)
 #define CONTINUATIONS    16 /* frames of 16 KiB after a HEADERS frame; more ends the connection */
-#define ROUNDS_A_TURN    4  /* writes of TR_H2_WRITE_BYTES before other connections have their turn */
+#define ROUNDS_A_TURN    4 /* writes of TR_H2_WRITE_BYTES before other connections have their turn */
 #define LIBRARY_BURST    1000
 #define LIBRARY_A_SECOND 33
 
@@ -20,7 +19,8 @@ static uint64_t now_ns(const struct tr_h2_conn *conn)
     return tr_loop_now_ns(conn->base.worker->loop);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------ */
+/* ---- the end ------------------------------------------------------------------------------------
+ */
 
 static void conn_free(struct tr_h2_conn *conn)
 {
@@ -34,7 +34,8 @@ static void conn_free(struct tr_h2_conn *conn)
     tr_free(conn);
 }
 
-/* Sinks are told and the session goes; hstreams that are not released keep the connection's memory, and its pool. */
+/* Sinks are told and the session goes; hstreams that are not released keep the connection's memory,
+ * and its pool. */
 static void conn_tear(struct tr_h2_conn *conn)
 {
     conn->torn = true;
@@ -45,8 +46,7 @@ static void conn_tear(struct tr_h2_conn *conn)
         conn->sess.ng = NULL;
     }
     conn->busy++;
-    tr_list_for_each(it, next, &conn->streams)
-    {
+    tr_list_for_each (it, next, &conn->streams) {
         struct tr_h2_stream *st = tr_container_of(it, struct tr_h2_stream, node);
         tr_h2_stream_closed(st, conn->why ? conn->why : TR_ERR_CLIENT_GONE);
     }
@@ -83,8 +83,9 @@ static void conn_kill(struct tr_h2_conn *conn, enum tr_err why)
     conn->dead = true;
 }
 
-/* All that had to be said is said. What the client still sends is read and thrown away for a moment, because closing
- * on unread bytes makes TCP reset the connection, and the reset can overtake the GOAWAY. */
+/* All that had to be said is said. What the client still sends is read and thrown away for a
+ * moment, because closing on unread bytes makes TCP reset the connection, and the reset can
+ * overtake the GOAWAY. */
 static void conn_finish(struct tr_h2_conn *conn)
 {
     conn_kill(conn, TR_ERR_CLIENT_GONE);
@@ -106,7 +107,8 @@ void tr_h2_conn_quit(struct tr_h2_conn *conn, enum tr_err why, uint32_t code)
     tr_h2_conn_kick(conn);
 }
 
-/* ---- output ------------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------------
+ */
 
 /* nghttp2 has nothing to say and nothing to hear: after GOAWAY, when the streams are done. */
 static bool session_over(const struct tr_h2_conn *conn)
@@ -136,8 +138,9 @@ static void conn_flush(struct tr_h2_conn *conn)
         tr_stream_want(conn->sess.stream, true, true);
         break;
     case TR_H2_BLOCKED:
-        /* Reading goes on: what it can make us queue is bounded by the limits on streams, acknowledgements and
-         * resets, and a client that writes before it reads would otherwise wait for us as we for it. */
+        /* Reading goes on: what it can make us queue is bounded by the limits on streams,
+         * acknowledgements and resets, and a client that writes before it reads would otherwise
+         * wait for us as we for it. */
         tr_stream_want(conn->sess.stream, true, true);
         tr_h2_conn_active(conn);
         break;
@@ -150,7 +153,8 @@ static void conn_flush(struct tr_h2_conn *conn)
     }
 }
 
-/* ---- input -------------------------------------------------------------------------------------- */
+/* ---- input --------------------------------------------------------------------------------------
+ */
 
 static void conn_input(struct tr_h2_conn *conn, const char *data, size_t len)
 {
@@ -193,7 +197,8 @@ static void on_readable(void *ctx)
     if (n > 0)
         conn_input(conn, conn->base.worker->read_buf, (size_t)n);
     else if (n != TR_STREAM_AGAIN)
-        conn_kill(conn, TR_ERR_CLIENT_GONE); /* a client that shuts its side cancels what it asked for */
+        conn_kill(conn,
+                  TR_ERR_CLIENT_GONE); /* a client that shuts its side cancels what it asked for */
     tr_h2_conn_settle(conn);
 }
 
@@ -228,7 +233,8 @@ static void on_task(struct tr_task *task)
     tr_h2_conn_settle(conn);
 }
 
-/* ---- time-outs ---------------------------------------------------------------------------------- */
+/* ---- time-outs ----------------------------------------------------------------------------------
+ */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -256,7 +262,8 @@ static void timer_set(struct tr_h2_conn *conn, uint64_t delay)
 void tr_h2_conn_active(struct tr_h2_conn *conn)
 {
     uint64_t tick = tick_ns(conn);
-    if (!conn->torn && (!tr_timer_running(&conn->timer) || conn->timer.due_ns > now_ns(conn) + tick))
+    if (!conn->torn &&
+        (!tr_timer_running(&conn->timer) || conn->timer.due_ns > now_ns(conn) + tick))
         timer_set(conn, tick);
 }
 
@@ -266,12 +273,12 @@ static bool is_grpc(const struct tr_h2_stream *st)
     return ct && tr_span_starts(ct->value, TR_SPAN("application/grpc"));
 }
 
-/* The body is late when the client could send and does not. After the head of the answer, and for gRPC, the time
- * belongs to the pipeline: such a stream may rest for long by its nature. */
+/* The body is late when the client could send and does not. After the head of the answer, and for
+ * gRPC, the time belongs to the pipeline: such a stream may rest for long by its nature. */
 static bool body_is_late(const struct tr_h2_conn *conn, const struct tr_h2_stream *st, uint64_t now)
 {
-    return st->requested && !st->remote_end && !st->sink_off && !st->body_late && !st->hs.head_sent &&
-           st->unconsumed < (uint32_t)TR_H2_STREAM_WINDOW / 2 &&
+    return st->requested && !st->remote_end && !st->sink_off && !st->body_late &&
+           !st->hs.head_sent && st->unconsumed < (uint32_t)TR_H2_STREAM_WINDOW / 2 &&
            now - st->recv_ns >= conn->base.limits->body_idle_timeout_ns && !is_grpc(st);
 }
 
@@ -280,8 +287,7 @@ static void tick_streams(struct tr_h2_conn *conn, uint64_t now)
     const uint64_t patience = conn->base.limits->write_timeout_ns;
     bool stalled = false, moving = false;
     conn->busy++;
-    tr_list_for_each(it, next, &conn->streams)
-    {
+    tr_list_for_each (it, next, &conn->streams) {
         struct tr_h2_stream *st = tr_container_of(it, struct tr_h2_stream, node);
         if (body_is_late(conn, st, now)) {
             st->body_late = true;
@@ -300,8 +306,7 @@ static void tick_streams(struct tr_h2_conn *conn, uint64_t now)
     if (stalled && !moving) {
         tr_h2_conn_quit(conn, TR_ERR_CLIENT_STALLED, NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (stalled) {
-        tr_list_for_each(it, next, &conn->streams)
-        {
+        tr_list_for_each (it, next, &conn->streams) {
             struct tr_h2_stream *st = tr_container_of(it, struct tr_h2_stream, node);
             if (tr_h2_source_queued(&st->src) > 0 && now - st->sent_ns >= patience) {
                 st->why = TR_ERR_CLIENT_STALLED;
@@ -345,7 +350,8 @@ static void on_timer(struct tr_timer *timer)
     tr_h2_conn_settle(conn);
 }
 
-/* ---- beginning, drain, abort --------------------------------------------------------------------- */
+/* ---- beginning, drain, abort
+ * --------------------------------------------------------------------- */
 
 static void conn_drain(struct tr_hconn *base)
 {
@@ -357,8 +363,8 @@ static void conn_drain(struct tr_hconn *base)
         (void)nghttp2_submit_shutdown_notice(conn->sess.ng);
     else
         (void)nghttp2_submit_goaway(conn->sess.ng, NGHTTP2_FLAG_NONE,
-                                    nghttp2_session_get_last_proc_stream_id(conn->sess.ng), NGHTTP2_NO_ERROR,
-                                    NULL, 0);
+                                    nghttp2_session_get_last_proc_stream_id(conn->sess.ng),
+                                    NGHTTP2_NO_ERROR, NULL, 0);
     tr_h2_conn_kick(conn);
 }
 
@@ -393,7 +399,8 @@ static enum tr_err session_new(struct tr_h2_conn *conn)
 #ifdef TR_HAVE_NGHTTP2_MAX_CONTINUATIONS
     nghttp2_option_set_max_continuations(opt, CONTINUATIONS);
 #endif
-    if (nghttp2_session_server_new3(&conn->sess.ng, cb, &conn->sess, opt, tr_h2_pool_mem(conn->sess.pool)) != 0)
+    if (nghttp2_session_server_new3(&conn->sess.ng, cb, &conn->sess, opt,
+                                    tr_h2_pool_mem(conn->sess.pool)) != 0)
         goto done;
     const struct tr_hlimits *l = conn->base.limits;
     const nghttp2_settings_entry iv[] = {
@@ -402,8 +409,10 @@ static enum tr_err session_new(struct tr_h2_conn *conn)
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, l->max_header_bytes},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
-    if (nghttp2_submit_settings(conn->sess.ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]) == 0 &&
-        nghttp2_session_set_local_window_size(conn->sess.ng, NGHTTP2_FLAG_NONE, 0, TR_H2_CONN_WINDOW) == 0)
+    if (nghttp2_submit_settings(conn->sess.ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]) ==
+            0 &&
+        nghttp2_session_set_local_window_size(conn->sess.ng, NGHTTP2_FLAG_NONE, 0,
+                                              TR_H2_CONN_WINDOW) == 0)
         err = TR_OK;
 done:
     nghttp2_session_callbacks_del(cb);
@@ -412,8 +421,8 @@ done:
 }
 
 enum tr_err tr_h2_conn_new(struct tr_hworker *worker, const struct tr_hlimits *limits,
-                           const struct tr_hservice *service, struct tr_stream *stream, struct tr_span first,
-                           void *user, struct tr_hconn **ret_conn)
+                           const struct tr_hservice *service, struct tr_stream *stream,
+                           struct tr_span first, void *user, struct tr_hconn **ret_conn)
 {
     struct tr_h2_conn *conn = tr_calloc(1, sizeof *conn);
     if (!conn)

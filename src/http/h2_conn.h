@@ -1,5 +1,5 @@
-/* The HTTP/2 server connection's insides, shared by its files: h2_conn.c (life, input, timers), h2_recv.c (what nghttp2
- * tells), h2_send.c (the hstream ops). The interface is http/codec.h. */
+/* The HTTP/2 server connection's insides, shared by its files: h2_conn.c (life, input, timers),
+ * h2_recv.c (what nghttp2 tells), h2_send.c (the hstream ops). The interface is http/codec.h. */
 #ifndef TR_HTTP_H2_CONN_H
 #define TR_HTTP_H2_CONN_H
 
@@ -7,13 +7,15 @@
 #include "http/h2_guard.h"
 #include "http/h2_sess.h"
 
-/* Stream window: what a client may send unconsumed. The connection's is credited as bytes arrive, so that a stream
- * that is not consumed never stops the others; all streams together stay below max_concurrent_streams windows. */
+/* Stream window: what a client may send unconsumed. The connection's is credited as bytes arrive,
+ * so that a stream that is not consumed never stops the others; all streams together stay below
+ * max_concurrent_streams windows. */
 #define TR_H2_STREAM_WINDOW ((int32_t)64 * 1024)
 #define TR_H2_CONN_WINDOW   ((int32_t)1024 * 1024)
 
-/* Ranges of stream ids that the client skipped: HEADERS on one is a protocol error (RFC 9113 §5.1.1), while HEADERS on
- * one that was opened and closed are trailers that crossed with our reset. */
+/* Ranges of stream ids that the client skipped: HEADERS on one is a protocol error (RFC 9113
+ * §5.1.1), while HEADERS on one that was opened and closed are trailers that crossed with our
+ * reset. */
 #define TR_H2_GAPS 8
 struct tr_h2_gap {
     uint32_t first, last;
@@ -25,27 +27,27 @@ struct tr_h2_conn {
     struct tr_task task;   /* end of turn: flush, then settle */
     struct tr_timer timer; /* one for all time-outs, coarse */
     struct tr_list streams;
-    struct tr_buf first;   /* bytes that were read before the connection was made */
-    size_t buffered;       /* answer bytes waiting, all streams */
+    struct tr_buf first; /* bytes that were read before the connection was made */
+    size_t buffered;     /* answer bytes waiting, all streams */
     uint64_t start_ns;
-    uint64_t idle_ns;      /* when the last stream ended */
-    uint64_t head_ns;      /* first byte of a header block that is not complete; 0: none */
-    int32_t head_id;       /* its stream */
+    uint64_t idle_ns; /* when the last stream ended */
+    uint64_t head_ns; /* first byte of a header block that is not complete; 0: none */
+    int32_t head_id;  /* its stream */
     struct tr_h2_bucket resets, flood;
     struct tr_h2_gap gaps[TR_H2_GAPS];
-    uint32_t last_id;      /* the highest stream id the client used */
+    uint32_t last_id; /* the highest stream id the client used */
     uint32_t gap_next;
     uint32_t linger_bytes; /* read and thrown away after the end */
     enum tr_err why;       /* what ends the connection, told to the sinks */
     uint8_t drain_step;
-    uint8_t busy;          /* inside nghttp2 or a walk of streams */
-    bool got_settings;     /* the preface and SETTINGS have arrived */
-    bool quitting;         /* GOAWAY is on its way; input is ignored */
-    bool dead;             /* to be torn down as soon as nothing is busy */
-    bool torn;             /* session and sinks are gone */
-    bool lingering;        /* our side is shut, the rest of the input is thrown away */
-    bool held;             /* a sink was told to stop for the connection's sake */
-    bool writable_due;     /* some stream wants on_writable */
+    uint8_t busy;      /* inside nghttp2 or a walk of streams */
+    bool got_settings; /* the preface and SETTINGS have arrived */
+    bool quitting;     /* GOAWAY is on its way; input is ignored */
+    bool dead;         /* to be torn down as soon as nothing is busy */
+    bool torn;         /* session and sinks are gone */
+    bool lingering;    /* our side is shut, the rest of the input is thrown away */
+    bool held;         /* a sink was told to stop for the connection's sake */
+    bool writable_due; /* some stream wants on_writable */
 };
 
 struct tr_h2_stream {
@@ -59,20 +61,20 @@ struct tr_h2_stream {
     uint64_t recv_ns; /* last body byte */
     uint64_t sent_ns; /* last answer byte taken, or when there were none */
     enum tr_err refused;
-    enum tr_err why;  /* of a stream that nghttp2 ends */
-    bool telling;     /* on_gone is running: do not free */
-    bool requested;   /* on_request was called */
-    bool remote_end;  /* the request is complete */
-    bool local_end;   /* END_STREAM is sent */
-    bool ended;       /* the sink has ended its answer */
+    enum tr_err why; /* of a stream that nghttp2 ends */
+    bool telling;    /* on_gone is running: do not free */
+    bool requested;  /* on_request was called */
+    bool remote_end; /* the request is complete */
+    bool local_end;  /* END_STREAM is sent */
+    bool ended;      /* the sink has ended its answer */
     bool released;
-    bool closed;      /* nghttp2 knows the stream no more */
-    bool sink_off;    /* no callbacks to the sink: it reset, released, or was told on_gone */
-    bool own_reset;   /* RST_STREAM by the sink's wish: not the client's fault */
+    bool closed;       /* nghttp2 knows the stream no more */
+    bool sink_off;     /* no callbacks to the sink: it reset, released, or was told on_gone */
+    bool own_reset;    /* RST_STREAM by the sink's wish: not the client's fault */
     bool no_error_due; /* RST_STREAM(NO_ERROR) after END_STREAM */
     bool above_high;
     bool sent_100;
-    bool body_late;   /* on_body_error was called */
+    bool body_late; /* on_body_error was called */
 };
 
 static inline struct tr_h2_conn *tr_h2_conn_of(struct tr_hconn *conn)
@@ -107,7 +109,8 @@ void tr_h2_conn_active(struct tr_h2_conn *conn);
 
 /* NULL when out of memory. */
 struct tr_h2_stream *tr_h2_stream_new(struct tr_h2_conn *conn, int32_t id);
-/* nghttp2 has closed it, or the connection is gone: tells the sink unless all is done, and frees when released. */
+/* nghttp2 has closed it, or the connection is gone: tells the sink unless all is done, and frees
+ * when released. */
 void tr_h2_stream_closed(struct tr_h2_stream *st, enum tr_err why);
 void tr_h2_stream_rst(struct tr_h2_stream *st, uint32_t code);
 /* Calls on_writable where due (h2_send.c). */

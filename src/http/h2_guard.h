@@ -1,20 +1,21 @@
 /* Token buckets that bound what a peer may make an HTTP/2 connection do for nothing.
  *
- * Pure arithmetic with `now` passed in. A bucket holds at most `burst` tokens and gains `per_s` a second; it is full
- * at its first use. */
+ * Pure arithmetic with `now` passed in. A bucket holds at most `burst` tokens and gains `per_s` a
+ * second; it is full at its first use. */
 #ifndef TR_HTTP_H2_GUARD_H
 #define TR_HTTP_H2_GUARD_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct tr_h2_bucket { /* zeroed before use */
+struct tr_h2_bucket {  /* zeroed before use */
     uint64_t stamp_ns; /* when tokens was right; 0: never used */
     uint32_t tokens;
 };
 
 /* Takes one token; false when there is none. */
-static inline bool tr_h2_bucket_take(struct tr_h2_bucket *b, uint32_t burst, uint32_t per_s, uint64_t now_ns)
+static inline bool tr_h2_bucket_take(struct tr_h2_bucket *b, uint32_t burst, uint32_t per_s,
+                                     uint64_t now_ns)
 {
     const uint64_t second = 1000000000u;
     if (b->stamp_ns == 0) {

@@ -1,10 +1,10 @@
 #include "http/h2_pool.h"
 
-#include <sys/mman.h>
-
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/banned.h"
+
+#include <sys/mman.h>
 
 #define STEP_BYTES   ((size_t)64)
 #define SMALL_BYTES  ((size_t)2048)      /* up to here in steps */
@@ -21,7 +21,8 @@ enum {
     CLASS_COUNT
 };
 
-/* In front of each block. `next` and `cls` are kept apart so that a double free shows in a debug build. */
+/* In front of each block. `next` and `cls` are kept apart so that a double free shows in a debug
+ * build. */
 struct block {
     struct block *next; /* in the free list */
     uint32_t cls;
@@ -48,7 +49,10 @@ static uint32_t class_of(size_t total)
 {
     if (total <= SMALL_BYTES)
         return (uint32_t)((total + STEP_BYTES - 1) / STEP_BYTES);
-    return total <= 4096 ? CLASS_4K : total <= 8192 ? CLASS_8K : total <= FRAME_BYTES ? CLASS_FRAME : CLASS_HEAP;
+    return total <= 4096          ? CLASS_4K
+           : total <= 8192        ? CLASS_8K
+           : total <= FRAME_BYTES ? CLASS_FRAME
+                                  : CLASS_HEAP;
 }
 
 static size_t class_bytes(uint32_t cls)
@@ -73,7 +77,8 @@ static void push(struct tr_h2_pool *pool, struct block *b, uint32_t cls)
 }
 
 #ifndef TR_ARENA_EMULATE
-/* Maps room for several frame buffers. Huge pages would make the untouched ones cost what they must not. */
+/* Maps room for several frame buffers. Huge pages would make the untouched ones cost what they must
+ * not. */
 static bool map_frames(struct tr_h2_pool *pool)
 {
     struct chunk *c = tr_malloc(sizeof *c);
@@ -91,8 +96,8 @@ static bool map_frames(struct tr_h2_pool *pool)
     return true;
 }
 
-/* The headers of the blocks would touch the pages of all of them at once: they are written one at a time, when a
- * buffer is first handed out. */
+/* The headers of the blocks would touch the pages of all of them at once: they are written one at a
+ * time, when a buffer is first handed out. */
 static struct block *cut_frame(struct tr_h2_pool *pool)
 {
     struct chunk *c = pool->chunks;

@@ -1,18 +1,19 @@
 /* Memory of HTTP/2 sessions: one free list by size for each worker.
  *
- * nghttp2 allocates some ten small blocks for each request and, for each session, a frame buffer of 16 KiB of which an
- * ordinary session touches the first page only. The pool serves the small blocks from lists by size, so that a warm
- * worker calls malloc for none, and the frame buffers from mapped pages, so that an idle session pays for one page of
- * its buffer.
+ * nghttp2 allocates some ten small blocks for each request and, for each session, a frame buffer of
+ * 16 KiB of which an ordinary session touches the first page only. The pool serves the small blocks
+ * from lists by size, so that a warm worker calls malloc for none, and the frame buffers from
+ * mapped pages, so that an idle session pays for one page of its buffer.
  *
- * Ownership: the pool belongs to a worker (worker->h2_pool), is made for its first session and freed with the last
- * reference to it. One thread. Blocks are never given back to the system before that: the peak is kept. */
+ * Ownership: the pool belongs to a worker (worker->h2_pool), is made for its first session and
+ * freed with the last reference to it. One thread. Blocks are never given back to the system before
+ * that: the peak is kept. */
 #ifndef TR_HTTP_H2_POOL_H
 #define TR_HTTP_H2_POOL_H
 
-#include <nghttp2/nghttp2.h>
-
 #include "http/codec.h"
+
+#include <nghttp2/nghttp2.h>
 
 /* A reference to the worker's pool, making it when there is none; NULL when out of memory. */
 struct tr_h2_pool *tr_h2_pool_ref(struct tr_hworker *worker);

@@ -1,17 +1,16 @@
 /* What nghttp2 tells the server connection: heads, bodies, ends and floods. */
+#include "base/assert.h"
+#include "base/banned.h"
 #include "http/h2_conn.h"
 
-#include "base/assert.h"
-
-#include "base/banned.h"
-
-#define FLOOD_BURST      2000 /* frames that carry nothing */
-#define FLOOD_A_SECOND   200
-#define FLOOD_EARNED     4 /* given back for each frame of ours that carries something */
-#define RESETS_A_SECOND  10
-#define BOMB_FACTOR      4 /* a header section that is this many times above its limits is an attack */
-#define FIELD_EXTRA      32 /* RFC 9113 §10.5.1: what each field counts besides its bytes */
-#define UNRELEASED_TIMES 2 /* hstreams against max_concurrent_streams: beyond it, streams are refused */
+#define FLOOD_BURST     2000 /* frames that carry nothing */
+#define FLOOD_A_SECOND  200
+#define FLOOD_EARNED    4 /* given back for each frame of ours that carries something */
+#define RESETS_A_SECOND 10
+#define BOMB_FACTOR     4 /* a header section that is this many times above its limits is an attack */
+#define FIELD_EXTRA     32 /* RFC 9113 §10.5.1: what each field counts besides its bytes */
+#define UNRELEASED_TIMES                                                                           \
+    2 /* hstreams against max_concurrent_streams: beyond it, streams are refused */
 
 static struct tr_h2_stream *stream_of(nghttp2_session *ng, int32_t id)
 {
@@ -29,14 +28,17 @@ static void flood_take(struct tr_h2_conn *conn)
         tr_h2_conn_quit(conn, TR_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-/* Resets by the client, and resets that the client made us send (RFC 9113 §10.5, and CVE-2023-44487, CVE-2025-8671). */
+/* Resets by the client, and resets that the client made us send (RFC 9113 §10.5, and
+ * CVE-2023-44487, CVE-2025-8671). */
 static void resets_take(struct tr_h2_conn *conn)
 {
-    if (!tr_h2_bucket_take(&conn->resets, conn->base.limits->max_resets, RESETS_A_SECOND, now_ns(conn)))
+    if (!tr_h2_bucket_take(&conn->resets, conn->base.limits->max_resets, RESETS_A_SECOND,
+                           now_ns(conn)))
         tr_h2_conn_quit(conn, TR_ERR_H2_RESETS, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-/* ---- heads --------------------------------------------------------------------------------------- */
+/* ---- heads
+ * --------------------------------------------------------------------------------------- */
 
 /* True when the id was skipped by the client, which closes it for ever (RFC 9113 §5.1.1). */
 static bool id_was_skipped(const struct tr_h2_conn *conn, uint32_t id)
@@ -107,8 +109,8 @@ static void refuse(struct tr_h2_stream *st, enum tr_err err)
         st->refused = err;
 }
 
-/* False when the field is not to be kept. A section far above its limits ends the connection: decoding it is
- * work that a few bytes of HPACK can make very large. */
+/* False when the field is not to be kept. A section far above its limits ends the connection:
+ * decoding it is work that a few bytes of HPACK can make very large. */
 static bool within_limits(struct tr_h2_conn *conn, struct tr_h2_stream *st, size_t bytes)
 {
     const struct tr_hlimits *l = conn->base.limits;
@@ -117,13 +119,15 @@ static bool within_limits(struct tr_h2_conn *conn, struct tr_h2_stream *st, size
     bool many = st->field_count > l->max_headers, large = st->field_bytes > l->max_header_bytes;
     if (!many && !large)
         return true;
-    if (st->field_count / BOMB_FACTOR > l->max_headers || st->field_bytes / BOMB_FACTOR > l->max_header_bytes)
+    if (st->field_count / BOMB_FACTOR > l->max_headers ||
+        st->field_bytes / BOMB_FACTOR > l->max_header_bytes)
         tr_h2_conn_quit(conn, TR_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
     refuse(st, large ? TR_ERR_HEADERS_TOO_LARGE : TR_ERR_TOO_MANY_HEADERS);
     return false;
 }
 
-static void set_pseudo(struct tr_h2_conn *conn, struct tr_h2_stream *st, struct tr_span name, struct tr_span value)
+static void set_pseudo(struct tr_h2_conn *conn, struct tr_h2_stream *st, struct tr_span name,
+                       struct tr_span value)
 {
     struct tr_req_head *h = &st->hs.head;
     if (tr_span_eq(name, TR_SPAN(":method"))) {
@@ -140,8 +144,8 @@ static void set_pseudo(struct tr_h2_conn *conn, struct tr_h2_stream *st, struct 
     }
 }
 
-static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rcbuf *name_rc, nghttp2_rcbuf *value_rc,
-                     uint8_t flags, void *user)
+static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rcbuf *name_rc,
+                     nghttp2_rcbuf *value_rc, uint8_t flags, void *user)
 {
     (void)flags;
     struct tr_h2_conn *conn = tr_h2_conn_of_sess(user);
@@ -160,15 +164,16 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rc
         set_pseudo(conn, st, name, value);
         return 0;
     }
-    if (tr_headers_add(trailer ? &st->trailers_in : &st->hs.head.headers, &st->hs.arena, name, value,
-                       tr_token_from(name)) != TR_OK)
+    if (tr_headers_add(trailer ? &st->trailers_in : &st->hs.head.headers, &st->hs.arena, name,
+                       value, tr_token_from(name)) != TR_OK)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     return 0;
 }
 
-/* Fields that are malformed in a way that nghttp2 would let pass without them: the request is refused instead. */
-static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
-                             uint8_t flags, void *user)
+/* Fields that are malformed in a way that nghttp2 would let pass without them: the request is
+ * refused instead. */
+static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                             nghttp2_rcbuf *value, uint8_t flags, void *user)
 {
     (void)name;
     (void)value;
@@ -201,9 +206,11 @@ static void head_complete(struct tr_h2_conn *conn, struct tr_h2_stream *st, bool
     conn->base.service->on_request(conn->base.service->ctx, &st->hs, err, &status);
 }
 
-/* ---- bodies --------------------------------------------------------------------------------------- */
+/* ---- bodies
+ * --------------------------------------------------------------------------------------- */
 
-static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user)
+static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+                   void *user)
 {
     (void)flags;
     struct tr_h2_conn *conn = tr_h2_conn_of_sess(user);
@@ -225,7 +232,8 @@ static void body_end(struct tr_h2_stream *st, const struct tr_headers *trailers)
         st->hs.sink_ops->on_end(st->hs.sink, trailers);
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------- */
+/* ---- frames
+ * ---------------------------------------------------------------------------------------- */
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
@@ -310,7 +318,8 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
-static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int lib_error, void *user)
+static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int lib_error,
+                            void *user)
 {
     (void)lib_error;
     (void)user;
@@ -330,7 +339,8 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
         return 0;
     (void)nghttp2_session_set_stream_user_data(ng, id, NULL);
     enum tr_err why = st->why;
-    if (!why && code == NGHTTP2_PROTOCOL_ERROR && st->hs.head.content_length >= 0 && !st->remote_end)
+    if (!why && code == NGHTTP2_PROTOCOL_ERROR && st->hs.head.content_length >= 0 &&
+        !st->remote_end)
         why = TR_ERR_BAD_BODY_LENGTH;
     tr_h2_stream_closed(st, why ? why : TR_ERR_CLIENT_GONE);
     return 0;

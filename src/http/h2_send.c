@@ -1,10 +1,8 @@
 /* Streams of the server connection: their life, and the ops that the sink calls. */
-#include "http/h2_conn.h"
-
 #include "base/assert.h"
-#include "base/bufpool.h"
-
 #include "base/banned.h"
+#include "base/bufpool.h"
+#include "http/h2_conn.h"
 
 static struct tr_h2_conn *conn_of(const struct tr_h2_stream *st)
 {
@@ -17,7 +15,8 @@ static bool is_off(const struct tr_h2_stream *st)
     return st->closed || conn_of(st)->torn;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------ */
 
 struct tr_h2_stream *tr_h2_stream_new(struct tr_h2_conn *conn, int32_t id)
 {
@@ -86,7 +85,8 @@ void tr_h2_stream_rst(struct tr_h2_stream *st, uint32_t code)
     tr_h2_conn_kick(conn);
 }
 
-/* ---- backpressure ---------------------------------------------------------------------------------- */
+/* ---- backpressure
+ * ---------------------------------------------------------------------------------- */
 
 /* Room of the whole connection, with a gap between stopping and going on. */
 static bool conn_has_room(const struct tr_h2_conn *conn)
@@ -101,8 +101,7 @@ void tr_h2_conn_writable(struct tr_h2_conn *conn)
     if (!conn_has_room(conn))
         return;
     conn->held = false;
-    tr_list_for_each(it, next, &conn->streams)
-    {
+    tr_list_for_each (it, next, &conn->streams) {
         struct tr_h2_stream *st = tr_container_of(it, struct tr_h2_stream, node);
         if (st->sink_off || st->closed || st->ended || !(all || st->above_high) ||
             tr_h2_source_queued(&st->src) >= TR_OUT_LOW_BYTES)
@@ -115,7 +114,8 @@ void tr_h2_conn_writable(struct tr_h2_conn *conn)
 static size_t op_queued(const struct tr_hstream *hs)
 {
     const struct tr_h2_stream *st =
-        (const struct tr_h2_stream *)(const void *)((const char *)hs - offsetof(struct tr_h2_stream, hs));
+        (const struct tr_h2_stream *)(const void *)((const char *)hs -
+                                                    offsetof(struct tr_h2_stream, hs));
     struct tr_h2_conn *conn = tr_h2_conn_of(hs->conn);
     size_t queued = tr_h2_source_queued(&st->src);
     if (conn->buffered < conn->base.limits->max_buffered_bytes)
@@ -124,7 +124,8 @@ static size_t op_queued(const struct tr_hstream *hs)
     return queued > TR_OUT_HIGH_BYTES ? queued : TR_OUT_HIGH_BYTES;
 }
 
-/* ---- ops ------------------------------------------------------------------------------------------- */
+/* ---- ops
+ * ------------------------------------------------------------------------------------------- */
 
 static void op_send_continue(struct tr_hstream *hs)
 {
@@ -134,7 +135,8 @@ static void op_send_continue(struct tr_hstream *hs)
         return;
     st->sent_100 = true;
     nghttp2_nv nv = tr_h2_nv_static(":status", 7, TR_SPAN("100"));
-    (void)nghttp2_submit_headers(conn->sess.ng, NGHTTP2_FLAG_NONE, (int32_t)hs->id, NULL, &nv, 1, NULL);
+    (void)nghttp2_submit_headers(conn->sess.ng, NGHTTP2_FLAG_NONE, (int32_t)hs->id, NULL, &nv, 1,
+                                 NULL);
     tr_h2_conn_kick(conn);
 }
 
@@ -166,11 +168,13 @@ static enum tr_err op_send_head(struct tr_hstream *hs, const struct tr_resp_head
         nva[count++] = tr_h2_nv(&head->headers.items[i]);
     if (head->content_length >= 0) {
         size_t n = put_decimal(length + sizeof length, (uint64_t)head->content_length);
-        nva[count++] = tr_h2_nv_static("content-length", 14, tr_span(length + sizeof length - n, n));
+        nva[count++] =
+            tr_h2_nv_static("content-length", 14, tr_span(length + sizeof length - n, n));
     }
     nva[count++] = tr_h2_nv_static("date", 4, tr_hworker_date(conn->base.worker));
     nghttp2_data_provider body = tr_h2_source_provider(&st->src);
-    int rv = nghttp2_submit_response(conn->sess.ng, (int32_t)hs->id, nva, count, end ? NULL : &body);
+    int rv =
+        nghttp2_submit_response(conn->sess.ng, (int32_t)hs->id, nva, count, end ? NULL : &body);
     tr_h2_nvs_done(&conn->sess, nva, stack);
     if (rv != 0)
         return TR_ERR_NOMEM;
@@ -205,7 +209,8 @@ static enum tr_err op_send_trailers(struct tr_hstream *hs, const struct tr_heade
         return TR_ERR_CLIENT_GONE;
     for (uint32_t i = 0; i < trailers->count; i++) {
         const struct tr_header *t = &trailers->items[i];
-        struct tr_span name = t->token ? tr_token_name(t->token) : tr_arena_copy(&hs->arena, t->name);
+        struct tr_span name =
+            t->token ? tr_token_name(t->token) : tr_arena_copy(&hs->arena, t->name);
         struct tr_span value = tr_arena_copy(&hs->arena, t->value);
         if (!name.ptr || !value.ptr ||
             tr_headers_add(&st->trailers_out, &hs->arena, name, value, t->token) != TR_OK)
@@ -266,5 +271,6 @@ static void op_release(struct tr_hstream *hs)
 }
 
 const struct tr_hstream_ops tr_h2_stream_ops = {
-    op_send_continue, op_send_head, op_commit, op_send_trailers, op_reset, op_consume, op_queued, op_release,
+    op_send_continue, op_send_head, op_commit, op_send_trailers,
+    op_reset,         op_consume,   op_queued, op_release,
 };

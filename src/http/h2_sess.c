@@ -1,9 +1,8 @@
 #include "http/h2_sess.h"
 
 #include "base/assert.h"
-#include "base/bufpool.h"
-
 #include "base/banned.h"
+#include "base/bufpool.h"
 
 #define FRAME_HEAD_BYTES 9
 #define COMPACT_BYTES    ((size_t)64 * 1024)
@@ -94,7 +93,8 @@ void tr_h2_sess_options(nghttp2_option *opt)
     nghttp2_option_set_no_closed_streams(opt, 1);
 }
 
-enum tr_err tr_h2_sess_init(struct tr_h2_sess *s, struct tr_hworker *worker, struct tr_stream *stream)
+enum tr_err tr_h2_sess_init(struct tr_h2_sess *s, struct tr_hworker *worker,
+                            struct tr_stream *stream)
 {
     *s = (struct tr_h2_sess){.worker = worker, .stream = stream};
     s->pool = tr_h2_pool_ref(worker);
@@ -216,7 +216,8 @@ void tr_h2_source_resume(struct tr_h2_sess *s, int32_t stream_id, struct tr_h2_s
     }
 }
 
-/* Values that hardly ever repeat on a connection: an entry of the HPACK table would push out a useful one. */
+/* Values that hardly ever repeat on a connection: an entry of the HPACK table would push out a
+ * useful one. */
 static bool is_volatile(const struct tr_header *h)
 {
     switch (h->token) {

@@ -1,17 +1,20 @@
-/* What a server and a client session share: the output path over one tr_stream, and the streams' bytes to send.
+/* What a server and a client session share: the output path over one tr_stream, and the streams'
+ * bytes to send.
  *
- * Vocabulary: a *source* is the buffer that a stream's DATA comes from; a *flush* turns all that nghttp2 wants to send
- * into one write. What the socket does not take is kept in `left`, and no more is made until that is gone.
+ * Vocabulary: a *source* is the buffer that a stream's DATA comes from; a *flush* turns all that
+ * nghttp2 wants to send into one write. What the socket does not take is kept in `left`, and no
+ * more is made until that is gone.
  *
- * Contract: the user pointer of the session is its tr_h2_sess. A flush runs at the end of the loop's turn, never from inside a callback of nghttp2. DATA is copied once,
- * from the source into the worker's write buffer. One thread. */
+ * Contract: the user pointer of the session is its tr_h2_sess. A flush runs at the end of the
+ * loop's turn, never from inside a callback of nghttp2. DATA is copied once, from the source into
+ * the worker's write buffer. One thread. */
 #ifndef TR_HTTP_H2_SESS_H
 #define TR_HTTP_H2_SESS_H
 
-#include <nghttp2/nghttp2.h>
-
 #include "http/codec.h"
 #include "http/h2_pool.h"
+
+#include <nghttp2/nghttp2.h>
 
 /* Bytes made for one write; more waits for the next round. */
 #define TR_H2_WRITE_BYTES ((size_t)128 * 1024)
@@ -44,7 +47,8 @@ void tr_h2_sess_callbacks(nghttp2_session_callbacks *cb);
 void tr_h2_sess_options(nghttp2_option *opt);
 
 /* Takes a reference to the pool; ng stays NULL. TR_ERR_NOMEM. */
-enum tr_err tr_h2_sess_init(struct tr_h2_sess *s, struct tr_hworker *worker, struct tr_stream *stream) TR_MUST_USE;
+enum tr_err tr_h2_sess_init(struct tr_h2_sess *s, struct tr_hworker *worker,
+                            struct tr_stream *stream) TR_MUST_USE;
 /* Deletes the session (not the stream). Never from inside a callback of nghttp2. Safe to repeat. */
 void tr_h2_sess_fini(struct tr_h2_sess *s);
 
@@ -68,7 +72,8 @@ static inline size_t tr_h2_source_queued(const struct tr_h2_source *src)
 }
 /* All of the buffer may be taken now; end: no more will come. Returns the bytes that are new. */
 size_t tr_h2_source_commit(struct tr_h2_source *src, bool end);
-/* Drops taken bytes from the front of the buffer: all of them with `force`, else when that is cheap. */
+/* Drops taken bytes from the front of the buffer: all of them with `force`, else when that is
+ * cheap. */
 void tr_h2_source_compact(struct tr_h2_source *src, bool force);
 /* Tells nghttp2 of new bytes, or of the end. */
 void tr_h2_source_resume(struct tr_h2_sess *s, int32_t stream_id, struct tr_h2_source *src);
@@ -78,7 +83,8 @@ nghttp2_nv tr_h2_nv(const struct tr_header *h);
 nghttp2_nv tr_h2_nv_static(const char *name, size_t name_len, struct tr_span value);
 
 #define TR_H2_NV_STACK 64 /* fields that need no allocation */
-/* Room for count fields: the caller's array of TR_H2_NV_STACK when it is enough; NULL when out of memory. */
+/* Room for count fields: the caller's array of TR_H2_NV_STACK when it is enough; NULL when out of
+ * memory. */
 nghttp2_nv *tr_h2_nvs(struct tr_h2_sess *s, size_t count, nghttp2_nv *stack);
 void tr_h2_nvs_done(struct tr_h2_sess *s, nghttp2_nv *nva, const nghttp2_nv *stack);
 
