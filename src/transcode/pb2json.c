@@ -466,7 +466,8 @@ static enum tr_err run(struct tr_pj *j)
 }
 
 static enum tr_err convert(const struct tr_pj_push *root, const struct tr_pb2json_opts *opts,
-                           struct tr_buf *out, struct tr_arena *scratch, struct tr_status *st)
+                           unsigned indent, struct tr_buf *out, struct tr_arena *scratch,
+                           struct tr_status *st)
 {
     struct tr_pj j = {
         .o = opts,
@@ -477,6 +478,7 @@ static enum tr_err convert(const struct tr_pj_push *root, const struct tr_pb2jso
                      ? out->len + opts->max_bytes
                      : SIZE_MAX,
         .merge_budget = 8 * root->wire.len + 65536,
+        .indent = indent,
     };
     const size_t start = out->len;
     const struct tr_arena_mark mark = tr_arena_mark(scratch);
@@ -501,7 +503,7 @@ enum tr_err tr_pb2json(const struct tr_msgtype *type, struct tr_span wire,
 {
     const struct tr_pj_push root = {
         .type = type, .wire = wire.ptr ? wire : tr_span("", 0), .tree = opts->fields};
-    return convert(&root, opts, out, scratch, st);
+    return convert(&root, opts, 0, out, scratch, st);
 }
 
 enum tr_err tr_pb2json_field(const struct tr_msgtype *type, const struct tr_field *field,
@@ -512,5 +514,13 @@ enum tr_err tr_pb2json_field(const struct tr_msgtype *type, const struct tr_fiel
                                     .wire = wire.ptr ? wire : tr_span("", 0),
                                     .only = field,
                                     .tree = opts->fields};
-    return convert(&root, opts, out, scratch, st);
+    return convert(&root, opts, 0, out, scratch, st);
+}
+
+enum tr_err tr_pb2json_indented(const struct tr_msgtype *type, struct tr_span wire,
+                                const struct tr_pb2json_opts *opts, unsigned indent,
+                                struct tr_buf *out, struct tr_arena *scratch)
+{
+    const struct tr_pj_push root = {.type = type, .wire = wire};
+    return convert(&root, opts, indent, out, scratch, NULL);
 }

@@ -115,6 +115,11 @@ enum tr_err tr_pj_newline(struct tr_pj *j) TR_MUST_USE;
 /* Closing braces of enclosing Any messages. */
 enum tr_err tr_pj_close_extra(struct tr_pj *j, unsigned extra) TR_MUST_USE;
 
+/* tr_pb2json of a value that stands inside other JSON, `indent` levels deep. */
+enum tr_err tr_pb2json_indented(const struct tr_msgtype *type, struct tr_span wire,
+                                const struct tr_pb2json_opts *opts, unsigned indent,
+                                struct tr_buf *out, struct tr_arena *scratch) TR_MUST_USE;
+
 /* -- pb2json_scalar.c
  * ----------------------------------------------------------------------------------- */
 /* TR_PJ_ROOM bytes must be reserved. */
