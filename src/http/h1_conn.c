@@ -20,6 +20,8 @@ static bool sink_listens(const struct h1_conn *c)
 
 static struct tr_span pending_input(const struct h1_conn *c)
 {
+    if (c->in.len == 0)
+        return tr_span(NULL, 0);
     return tr_span_from(tr_buf_span(&c->in), c->in_pos);
 }
 

@@ -147,7 +147,8 @@ static void advance(struct h1_conn *c, size_t n)
     size_t body = take(&n, c->body_now);
     c->body_now -= body;
     c->hs.out_pos += body;
-    c->tail = tr_span_from(c->tail, take(&n, c->tail.len));
+    if (c->tail.len)
+        c->tail = tr_span_from(c->tail, take(&n, c->tail.len));
     c->trailers_pos += n;
     if (c->hs.out_pos == c->hs.out.len) {
         c->hs.out.len = c->hs.out_pos = c->committed = 0;
