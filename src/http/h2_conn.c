@@ -407,7 +407,6 @@ static enum tr_err session_new(struct tr_h2_conn *conn)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->max_concurrent_streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)TR_H2_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, l->max_header_bytes},
-        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
     if (nghttp2_submit_settings(conn->sess.ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]) ==
             0 &&

@@ -30,9 +30,10 @@ struct tr_h2_conn {
     struct tr_buf first; /* bytes that were read before the connection was made */
     size_t buffered;     /* answer bytes waiting, all streams */
     uint64_t start_ns;
-    uint64_t idle_ns; /* when the last stream ended */
-    uint64_t head_ns; /* first byte of a header block that is not complete; 0: none */
-    int32_t head_id;  /* its stream */
+    uint64_t idle_ns;    /* when the last stream ended */
+    uint64_t head_ns;    /* first byte of a header block that is not complete; 0: none */
+    int32_t head_id;     /* its stream */
+    uint64_t refused_ns; /* when a stream was last reset or refused by us; 0: never */
     struct tr_h2_bucket resets, flood;
     struct tr_h2_gap gaps[TR_H2_GAPS];
     uint32_t last_id; /* the highest stream id the client used */

@@ -7,6 +7,7 @@
 #define FLOOD_A_SECOND  200
 #define FLOOD_EARNED    4 /* given back for each frame of ours that carries something */
 #define RESETS_A_SECOND 10
+#define CROSSING_NS     ((uint64_t)10 * 1000 * 1000 * 1000) /* frames sent before a reset was seen */
 #define BOMB_FACTOR     4 /* a header section that is this many times above its limits is an attack */
 #define FIELD_EXTRA     32 /* RFC 9113 §10.5.1: what each field counts besides its bytes */
 #define UNRELEASED_TIMES                                                                           \
@@ -50,22 +51,34 @@ static bool id_was_skipped(const struct tr_h2_conn *conn, uint32_t id)
     return false;
 }
 
+/* Frames on a stream that nghttp2 knows no more (it keeps no closed streams, which would cost
+ * memory for each). They may have crossed with a reset of ours, so that they are let pass for a
+ * while after one; else they are an error of the connection (RFC 9113 §5.1, "closed"). */
+static bool closed_is_error(nghttp2_session *ng, const struct tr_h2_conn *conn, int32_t id)
+{
+    if (nghttp2_session_get_stream_remote_close(ng, id) >= 0 || conn->drain_step >= 2)
+        return false;
+    return conn->refused_ns == 0 || now_ns(conn) - conn->refused_ns > CROSSING_NS;
+}
+
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
 {
-    (void)ng;
     struct tr_h2_conn *conn = tr_h2_conn_of_sess(user);
     uint32_t id = (uint32_t)hd->stream_id;
-    if (hd->type != NGHTTP2_HEADERS || (id & 1) == 0)
+    if ((hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA) || (id & 1) == 0)
         return 0;
-    if (id > conn->last_id) {
+    if (id <= conn->last_id) {
+        if (hd->type == NGHTTP2_HEADERS && id_was_skipped(conn, id))
+            tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+        else if (closed_is_error(ng, conn, hd->stream_id))
+            tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_STREAM_CLOSED);
+    } else if (hd->type == NGHTTP2_HEADERS) {
         if (id > conn->last_id + 2) {
             conn->gaps[conn->gap_next] =
                 (struct tr_h2_gap){conn->last_id ? conn->last_id + 2 : 1, id - 2};
             conn->gap_next = (conn->gap_next + 1) % TR_H2_GAPS;
         }
         conn->last_id = id;
-    } else if (id_was_skipped(conn, id)) {
-        tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
     }
     return 0;
 }
@@ -84,6 +97,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     }
     tr_h2_conn_active(conn);
     if (conn->base.open_streams >= conn->base.limits->max_concurrent_streams * UNRELEASED_TIMES) {
+        conn->refused_ns = now_ns(conn);
         (void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
         return 0;
     }
@@ -308,6 +322,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         }
         break;
     case NGHTTP2_RST_STREAM:
+        conn->refused_ns = now_ns(conn);
         st = stream_of(ng, frame->hd.stream_id);
         if (!(st && st->own_reset))
             resets_take(conn);
@@ -322,8 +337,8 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
                             void *user)
 {
     (void)lib_error;
-    (void)user;
     struct tr_h2_stream *st = stream_of(ng, frame->hd.stream_id);
+    tr_h2_conn_of_sess(user)->refused_ns = now_ns(tr_h2_conn_of_sess(user));
     if (st && !st->why)
         st->why = TR_ERR_H2_PROTOCOL;
     return 0;

@@ -90,7 +90,6 @@ void tr_h2_sess_callbacks(nghttp2_session_callbacks *cb)
 void tr_h2_sess_options(nghttp2_option *opt)
 {
     nghttp2_option_set_no_auto_window_update(opt, 1);
-    nghttp2_option_set_no_closed_streams(opt, 1);
 }
 
 enum tr_err tr_h2_sess_init(struct tr_h2_sess *s, struct tr_hworker *worker,
