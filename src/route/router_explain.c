@@ -148,9 +148,10 @@ enum near_kind {
 struct near {
     const struct route *route;
     enum near_kind kind;
-    uint32_t common;  /* segments that match before the first that does not */
-    uint32_t segment; /* first of the template that does not */
-    uint32_t in_path; /* the path's segment there */
+    uint32_t common;   /* segments that match before the first that does not */
+    uint32_t literals; /* literals that match */
+    uint32_t segment;  /* first of the template that does not */
+    uint32_t in_path;  /* the path's segment there */
 };
 
 static bool segment_matches(struct walk *w, const struct tr_segment *s, uint32_t i)
@@ -182,6 +183,7 @@ static uint32_t count_differences(struct walk *w, const struct tr_template *t, s
     uint32_t differ = 0, after = t->deep < t->segment_count ? t->segment_count - 1u - t->deep : 0;
     for (uint32_t i = 0; i < t->deep && i < w->count; i++) {
         bool same = segment_matches(w, &t->segments[i], i);
+        n->literals += same && t->segments[i].kind == TR_SEGMENT_LITERAL;
         if (!same && !differ++) {
             n->segment = i;
             n->in_path = i;
@@ -191,7 +193,11 @@ static uint32_t count_differences(struct walk *w, const struct tr_template *t, s
     }
     for (uint32_t i = 0; i < after && i < w->count; i++) {
         uint32_t at = t->segment_count - after + i, in_path = w->count - after + i;
-        if (in_path < w->count && !segment_matches(w, &t->segments[at], in_path) && !differ++) {
+        if (in_path >= w->count)
+            continue; /* below 0: the path is too short */
+        bool same = segment_matches(w, &t->segments[at], in_path);
+        n->literals += same && t->segments[at].kind == TR_SEGMENT_LITERAL;
+        if (!same && !differ++) {
             n->segment = at;
             n->in_path = in_path;
         }
@@ -229,7 +235,7 @@ static struct near judge(struct walk *w, const struct route *route, enum tr_meth
         n.kind = route_serves(route, method, verb_text) ? NEAR_OTHERS : NEAR_VERB;
     else if (fits && differ == 0)
         n.kind = NEAR_CUSTOM;
-    else if (fits && differ == 1 && custom)
+    else if (fits && differ == 1 && custom && (n.literals || t->segment_count == 1))
         n.kind = NEAR_SEGMENT;
     else if (n.common && begins_with_literal(t))
         n.kind = fits ? NEAR_MANY : NEAR_LENGTH;
