@@ -66,7 +66,7 @@ enum tr_err tr_emit_string_content(struct tr_buf *out, struct tr_span s, uint64_
     enum tr_err err = tr_buf_reserve(out, s.len);
     const char *p = s.ptr, *end = s.len ? s.ptr + s.len : s.ptr;
     while (!err && p < end) {
-        bool non_ascii;
+        uint32_t non_ascii;
         const char *q = tr_strscan_find(p, end, &non_ascii);
         struct tr_span run = tr_span(p, (size_t)(q - p));
         err = non_ascii ? put_text(out, run, bad_utf8) : tr_buf_append(out, run);

@@ -9,9 +9,9 @@
  * state that it leads to. */
 enum scan_state {
     S_VALUE,     /* a value */
+    S_KEY,       /* a name */
     S_ARR_FIRST, /* a value or ] */
     S_OBJ_FIRST, /* a name or } */
-    S_KEY,       /* a name */
     S_COLON,
     S_AFTER, /* a comma or the end of the container */
     S_DONE,  /* SINGLE: white space */
@@ -27,6 +27,17 @@ static const struct {
 } literals[] = {
     [TR_JSON_TRUE] = {"true", 4}, [TR_JSON_FALSE] = {"false", 5}, [TR_JSON_NULL] = {"null", 4}};
 
+#define NO_COMMA 0x100 /* equals no byte */
+
+/* Sets what follows from the container that is now the innermost. */
+static inline void enter(struct tr_json_scan *s, bool obj)
+{
+    s->in_obj = obj;
+    s->after_comma = obj ? S_KEY : S_VALUE;
+    s->after_value = s->depth ? S_AFTER : s->top_state;
+    s->comma = s->depth ? ',' : NO_COMMA;
+}
+
 void tr_json_scan_init(struct tr_json_scan *scan, enum tr_json_scan_mode mode, uint32_t max_depth,
                        struct tr_buf *spill, size_t spill_max)
 {
@@ -36,36 +47,38 @@ void tr_json_scan_init(struct tr_json_scan *scan, enum tr_json_scan_mode mode, u
     scan->tok_offset = 0;
     scan->depth = 0;
     tr_status_clear(&scan->st);
-    scan->p = scan->end = scan->chunk = "";
-    scan->chunk_offset = scan->line_offset = 0;
-    scan->line = 1;
+    scan->p = scan->end = "";
+    scan->origin = (uintptr_t)scan->end;
+    scan->line_offset = 0;
     scan->max_depth = max_depth < TR_JSON_DEPTH_MAX ? max_depth : TR_JSON_DEPTH_MAX;
     scan->spill = spill;
     scan->spill_max = spill_max;
     scan->state = mode == TR_JSON_MULTI ? S_MULTI : S_VALUE;
-    scan->mode = (uint8_t)mode;
-    scan->last = scan->tok = scan->unread = scan->in_obj = 0;
+    scan->top_state = mode == TR_JSON_MULTI ? S_MULTI : S_DONE;
+    scan->last = scan->tok = scan->odd = scan->unread = 0;
     scan->partial = scan->partial_arg = scan->carry_len = 0;
+    enter(scan, false);
     tr_buf_clear(spill);
 }
 
 void tr_json_scan_feed(struct tr_json_scan *scan, struct tr_span chunk, bool last)
 {
     TR_DCHECK(scan->p == scan->end || scan->state == S_FAILED);
-    scan->chunk_offset += (size_t)(scan->end - scan->chunk);
-    scan->chunk = scan->p = chunk.len ? chunk.ptr : "";
+    size_t before = (uintptr_t)scan->end - scan->origin;
+    scan->p = chunk.len ? chunk.ptr : "";
+    scan->origin = (uintptr_t)scan->p - before;
     scan->end = scan->p + chunk.len;
     scan->last = last;
 }
 
 void tr_json_scan_unread(struct tr_json_scan *scan)
 {
-    scan->unread = 1;
+    scan->unread = scan->odd = 1;
 }
 
 static size_t offset_of(const struct tr_json_scan *s, const char *p)
 {
-    return s->chunk_offset + (size_t)(p - s->chunk);
+    return (uintptr_t)p - s->origin;
 }
 
 __attribute__((cold, noinline)) static enum tr_json_tok fail_at(struct tr_json_scan *s,
@@ -73,11 +86,12 @@ __attribute__((cold, noinline)) static enum tr_json_tok fail_at(struct tr_json_s
                                                                 const char *text)
 {
     s->state = S_FAILED;
+    s->odd = 1;
     s->partial = PART_NONE;
     s->text = tr_span("", 0);
     s->p = s->end;
     (void)tr_fail(&s->st, err, "%s", text);
-    s->st.line = s->line;
+    s->st.line = s->tok_line;
     s->st.column = (uint32_t)(offset - s->line_offset + 1);
     s->st.offset = offset;
     return TR_JSON_ERROR;
@@ -100,18 +114,15 @@ __attribute__((noinline)) static enum tr_json_tok chunk_end(struct tr_json_scan 
     return fail(s, s->end, TR_ERR_JSON_TRUNCATED, "the JSON ends too early");
 }
 
-/* Takes the comma or colon that follows at once. */
 static inline enum tr_json_tok value_done(struct tr_json_scan *s, const char *p,
                                           enum tr_json_tok tok)
 {
-    if (s->depth == 0) {
-        s->state = s->mode == TR_JSON_MULTI ? S_MULTI : S_DONE;
-    } else if (p < s->end && *p == ',') {
+    uint8_t state = s->after_value;
+    if (tr_likely(p < s->end) && (unsigned char)*p == s->comma) {
         p++;
-        s->state = s->in_obj ? S_KEY : S_VALUE;
-    } else {
-        s->state = S_AFTER;
+        state = s->after_comma;
     }
+    s->state = state;
     s->p = p;
     s->tok = (uint8_t)tok;
     return tok;
@@ -119,7 +130,7 @@ static inline enum tr_json_tok value_done(struct tr_json_scan *s, const char *p,
 
 static inline enum tr_json_tok key_done(struct tr_json_scan *s, const char *p)
 {
-    if (p < s->end && *p == ':') {
+    if (tr_likely(p < s->end && *p == ':')) {
         p++;
         s->state = S_VALUE;
     } else {
@@ -258,6 +269,7 @@ static enum tr_json_tok string_cut(struct tr_json_scan *s, const char *p, enum s
     s->carry_len = (uint8_t)(s->end - p);
     memcpy(s->carry, p, s->carry_len);
     s->partial = (uint8_t)part;
+    s->odd = 1;
     return chunk_end(s);
 }
 
@@ -268,7 +280,7 @@ __attribute__((noinline)) static enum tr_json_tok string_slow(struct tr_json_sca
     if (view)
         tr_buf_clear(s->spill);
     for (;;) {
-        bool non_ascii;
+        uint32_t non_ascii;
         const char *q = tr_strscan_find(p, s->end, &non_ascii), *valid = q;
         if (non_ascii)
             valid = p + tr_utf8_valid_prefix(tr_span(p, (size_t)(q - p)));
@@ -302,17 +314,48 @@ __attribute__((noinline)) static enum tr_json_tok string_slow(struct tr_json_sca
     }
 }
 
-static inline enum tr_json_tok string_token(struct tr_json_scan *s, const char *p,
-                                            enum scan_partial part)
+/* A string that is long, or near the end of the chunk, or has more than ASCII in it. */
+__attribute__((noinline)) static enum tr_json_tok string_long(struct tr_json_scan *s, const char *p,
+                                                              enum scan_partial part)
 {
-    bool non_ascii;
+    uint32_t non_ascii;
     const char *q = tr_strscan_find(p, s->end, &non_ascii);
-    if (tr_likely(q < s->end && *q == '"' && !non_ascii)) {
-        s->text = tr_span(p, (size_t)(q - p));
+    struct tr_span text = tr_span(p, (size_t)(q - p));
+    if (tr_likely(q < s->end && *q == '"' && (!non_ascii || tr_utf8_valid(text)))) {
+        s->text = text;
         s->text_is_view = true;
         return string_done(s, q + 1, part);
     }
     return string_slow(s, p, part, true);
+}
+
+/* p: after the quote. Names end within 16 bytes as a rule; of values 32 are looked at without a
+ * branch between. What is rare leaves by tail calls, so that the common way saves no registers. */
+static inline enum tr_json_tok string_token(struct tr_json_scan *s, const char *p,
+                                            enum scan_partial part)
+{
+#if defined(TR_SIMD)
+    if (tr_likely(s->end - p >= 32)) {
+        __m128i v = tr_simd_load(p);
+        uint32_t special = tr_strscan_special16(v);
+        uint32_t high = (uint32_t)_mm_movemask_epi8(v);
+        if (part == PART_STRING) {
+            __m128i w = tr_simd_load(p + 16);
+            special |= tr_strscan_special16(w) << 16;
+            high |= (uint32_t)_mm_movemask_epi8(w) << 16;
+        }
+        /* special ^ (special - 1): up to and with the lowest bit */
+        if (tr_likely(special && !(high & (special ^ (special - 1))))) {
+            size_t n = (size_t)__builtin_ctz(special);
+            if (tr_likely(p[n] == '"')) {
+                s->text = tr_span(p, n);
+                s->text_is_view = true;
+                return string_done(s, p + n + 1, part);
+            }
+        }
+    }
+#endif
+    return string_long(s, p, part);
 }
 
 /* -- numbers and literals
@@ -364,14 +407,20 @@ no_digit:
     return q == end ? NUM_SHORT : NUM_BAD;
 }
 
+/* What may stand in a number at all. */
+static const bool number_char[256] = {
+    ['0'] = true, ['1'] = true, ['2'] = true, ['3'] = true, ['4'] = true,
+    ['5'] = true, ['6'] = true, ['7'] = true, ['8'] = true, ['9'] = true,
+    ['.'] = true, ['-'] = true, ['+'] = true, ['e'] = true, ['E'] = true};
+
 static inline bool is_number_char(char c)
 {
-    return tr_is_digit(c) || c == '.' || c == '-' || c == '+' || (c | 0x20) == 'e';
+    return number_char[(unsigned char)c];
 }
 
 static const char bad_number[] = "the number is malformed";
 
-static enum tr_json_tok number_token(struct tr_json_scan *s, const char *p)
+__attribute__((noinline)) static enum tr_json_tok number_slow(struct tr_json_scan *s, const char *p)
 {
     const char *q = p;
     enum number_verdict v = number_check(&q, s->end);
@@ -382,11 +431,42 @@ static enum tr_json_tok number_token(struct tr_json_scan *s, const char *p)
         if (!spill_append(s, p, (size_t)(s->end - p)))
             return TR_JSON_ERROR;
         s->partial = PART_NUMBER;
+        s->odd = 1;
         return chunk_end(s);
     }
     s->text = tr_span(p, (size_t)(q - p));
     s->text_is_view = true;
     return value_done(s, q, TR_JSON_NUMBER);
+}
+
+static inline enum tr_json_tok number_token(struct tr_json_scan *s, const char *p)
+{
+#if defined(TR_SIMD)
+    /* Without exponent and within 32 bytes: the runs of digits are runs of bits. */
+    if (tr_likely(s->end - p >= 40)) {
+        const __m128i zero = _mm_set1_epi8('0'), nine = _mm_set1_epi8(9);
+        __m128i lo = _mm_sub_epi8(tr_simd_load(p), zero),
+                hi = _mm_sub_epi8(tr_simd_load(p + 16), zero);
+        uint64_t digits = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(lo, nine), lo)) |
+                          (uint64_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(hi, nine), hi))
+                              << 16;
+        unsigned neg = *p == '-';
+        unsigned n = (unsigned)__builtin_ctzll(~(digits >> neg));
+        const char *q = p + neg + n;
+        bool ok = n == 1 || (n > 1 && p[neg] != '0');
+        if (*q == '.') {
+            unsigned frac = (unsigned)__builtin_ctzll(~(digits >> (neg + n + 1)));
+            ok = ok && frac;
+            q += 1 + frac;
+        }
+        if (tr_likely(ok && !is_number_char(*q))) {
+            s->text = tr_span(p, (size_t)(q - p));
+            s->text_is_view = true;
+            return value_done(s, q, TR_JSON_NUMBER);
+        }
+    }
+#endif
+    return number_slow(s, p);
 }
 
 /* The number goes on at s->p: what belongs to it is collected first, then judged as a whole. */
@@ -419,6 +499,7 @@ static enum tr_json_tok literal_slow(struct tr_json_scan *s, const char *p, enum
     for (; seen < literals[tok].len; seen++, p++) {
         if (p == s->end) {
             s->partial = PART_LITERAL;
+            s->odd = 1;
             s->partial_arg = (uint8_t)seen;
             s->tok = (uint8_t)tok;
             return chunk_end(s);
@@ -471,25 +552,45 @@ __attribute__((noinline)) static enum tr_json_tok resume(struct tr_json_scan *s)
 /* -- structure
  * ------------------------------------------------------------------------------------------- */
 
-static inline const char *skip_space(struct tr_json_scan *s, const char *p)
+__attribute__((noinline)) static const char *skip_space_slow(struct tr_json_scan *s, const char *p)
 {
     const char *end = s->end;
-    for (; p < end && (unsigned char)*p <= ' '; p++) {
+    while (p < end) {
         if (*p == '\n') {
-            s->line++;
+            s->tok_line++;
             s->line_offset = offset_of(s, p) + 1;
         } else if (*p != ' ' && *p != '\t' && *p != '\r') {
             break;
         }
+        p++;
+#if defined(TR_SIMD)
+        while (end - p >= 16) { /* the indent of a line */
+            __m128i spaces = _mm_cmpeq_epi8(tr_simd_load(p), _mm_set1_epi8(' '));
+            unsigned n = (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(spaces));
+            p += n;
+            if (n < 16)
+                break;
+        }
+#endif
     }
     return p;
+}
+
+/* Nothing, and one space, are the common cases. */
+static inline const char *skip_space(struct tr_json_scan *s, const char *p)
+{
+    if (tr_likely(s->end - p >= 2)) {
+        p += *p == ' ';
+        if (tr_likely((unsigned char)*p > ' '))
+            return p;
+    }
+    return skip_space_slow(s, p);
 }
 
 static inline void token_starts(struct tr_json_scan *s, const char *p)
 {
     size_t offset = offset_of(s, p);
     s->tok_offset = offset;
-    s->tok_line = s->line;
     s->tok_column = (uint32_t)(offset - s->line_offset + 1);
 }
 
@@ -501,7 +602,7 @@ static enum tr_json_tok open_container(struct tr_json_scan *s, const char *p, bo
     uint64_t *word = &s->kinds[s->depth / 64];
     *word = obj ? *word | bit : *word & ~bit;
     s->depth++;
-    s->in_obj = obj;
+    enter(s, obj);
     s->state = obj ? S_OBJ_FIRST : S_ARR_FIRST;
     s->p = p + 1;
     s->tok = obj ? TR_JSON_OBJ_BEGIN : TR_JSON_ARR_BEGIN;
@@ -512,16 +613,14 @@ static enum tr_json_tok close_container(struct tr_json_scan *s, const char *p)
 {
     enum tr_json_tok tok = s->in_obj ? TR_JSON_OBJ_END : TR_JSON_ARR_END;
     uint32_t d = --s->depth;
-    if (d)
-        s->in_obj = s->kinds[(d - 1) / 64] >> ((d - 1) % 64) & 1;
+    enter(s, d && (s->kinds[(d - 1) / 64] >> ((d - 1) % 64) & 1));
     return value_done(s, p + 1, tok);
 }
 
-static enum tr_json_tok value_token(struct tr_json_scan *s, const char *p)
+/* Any value but a string. */
+static enum tr_json_tok other_value(struct tr_json_scan *s, const char *p)
 {
     switch (*p) {
-    case '"':
-        return string_token(s, p + 1, PART_STRING);
     case '{':
         return open_container(s, p, true);
     case '[':
@@ -549,25 +648,38 @@ static enum tr_json_tok value_token(struct tr_json_scan *s, const char *p)
     }
 }
 
-/* The byte at p, which is not white space, in state S_AFTER and those that are errors or repeats.
- */
-static enum tr_json_tok failed_or_extra(struct tr_json_scan *s, const char *p)
+static inline enum tr_json_tok value_token(struct tr_json_scan *s, const char *p)
+{
+    if (tr_likely(*p == '"'))
+        return string_token(s, p + 1, PART_STRING);
+    return other_value(s, p);
+}
+
+static enum tr_json_tok key_or_end(struct tr_json_scan *s, const char *p)
+{
+    if (*p == '}' && s->state == S_OBJ_FIRST)
+        return close_container(s, p);
+    return fail(s, p, TR_ERR_JSON_SYNTAX, "expected a name in quotes");
+}
+
+__attribute__((noinline)) static enum tr_json_tok next_odd(struct tr_json_scan *s)
 {
     if (s->state == S_FAILED)
         return TR_JSON_ERROR;
-    return fail(s, p, TR_ERR_JSON_SYNTAX, "nothing may follow the value");
+    if (s->unread) {
+        s->unread = 0;
+        s->odd = s->partial != PART_NONE;
+        return (enum tr_json_tok)s->tok;
+    }
+    enum tr_json_tok tok = resume(s);
+    s->odd = s->partial != PART_NONE || s->state == S_FAILED;
+    return tok;
 }
 
 enum tr_json_tok tr_json_scan_next(struct tr_json_scan *s)
 {
-    if (tr_unlikely(s->unread)) {
-        s->unread = 0;
-        return (enum tr_json_tok)s->tok;
-    }
-    if (tr_unlikely(s->state == S_FAILED))
-        return TR_JSON_ERROR;
-    if (tr_unlikely(s->partial != PART_NONE))
-        return resume(s);
+    if (tr_unlikely(s->odd))
+        return next_odd(s);
     const char *p = s->p;
     for (;;) {
         p = skip_space(s, p);
@@ -582,7 +694,7 @@ enum tr_json_tok tr_json_scan_next(struct tr_json_scan *s)
             continue;
         case S_AFTER:
             if (*p == ',') {
-                s->state = s->in_obj ? S_KEY : S_VALUE;
+                s->state = s->after_comma;
                 p++;
                 continue;
             }
@@ -591,28 +703,21 @@ enum tr_json_tok tr_json_scan_next(struct tr_json_scan *s)
                 return fail(s, p, TR_ERR_JSON_SYNTAX,
                             s->in_obj ? "expected a comma or }" : "expected a comma or ]");
             return close_container(s, p);
-        case S_OBJ_FIRST:
         case S_KEY:
+        case S_OBJ_FIRST:
             token_starts(s, p);
-            if (tr_likely(*p == '"'))
-                return string_token(s, p + 1, PART_KEY);
-            if (*p == '}' && s->state == S_OBJ_FIRST)
-                return close_container(s, p);
-            return fail(s, p, TR_ERR_JSON_SYNTAX, "expected a name in quotes");
+            return tr_likely(*p == '"') ? string_token(s, p + 1, PART_KEY) : key_or_end(s, p);
         case S_ARR_FIRST:
-            if (*p == ']') {
-                token_starts(s, p);
-                return close_container(s, p);
-            }
-            token_starts(s, p);
-            return value_token(s, p);
         case S_VALUE:
         case S_MULTI:
             token_starts(s, p);
+            if (tr_unlikely(*p == ']') && s->state == S_ARR_FIRST)
+                return close_container(s, p);
             return value_token(s, p);
         case S_DONE:
+            return fail(s, p, TR_ERR_JSON_SYNTAX, "nothing may follow the value");
         case S_FAILED:
-            return failed_or_extra(s, p);
+            return TR_JSON_ERROR;
         }
     }
 }

@@ -51,25 +51,30 @@ struct tr_json_scan {
     /* Read by the caller after tr_json_scan_next: */
     struct tr_span text; /* of KEY, STRING, NUMBER */
     bool text_is_view;   /* text points into the chunk fed last (not into the spill buffer) */
-    uint32_t tok_line, tok_column; /* 1-based; column counts bytes */
-    size_t tok_offset;             /* bytes from the start of the input to the token's first byte */
-    uint32_t depth;                /* containers open after this token */
-    struct tr_status st;           /* set with TR_JSON_ERROR */
+    uint32_t tok_line;   /* 1-based; also the line that the scanner is in */
+    size_t tok_offset;   /* bytes from the start of the input to the token's first byte */
+    uint32_t tok_column; /* 1-based, in bytes */
+    uint32_t depth;      /* containers open after this token */
     /* The scanner's own: */
-    const char *p, *end, *chunk;
-    size_t chunk_offset; /* offset of chunk[0] in the input */
-    size_t line_offset;  /* offset of the first byte of the current line */
-    uint32_t line;
-    uint32_t max_depth;
-    struct tr_buf *spill;
-    size_t spill_max;
-    uint64_t kinds[TR_JSON_DEPTH_MAX / 64]; /* bit d: container at depth d + 1 is an object */
-    uint8_t state, mode, last, tok, unread;
-    uint8_t in_obj;      /* the innermost container is an object */
+    const char *p, *end;
+    uintptr_t origin; /* address that the input's first byte would have, were the input one block */
+    size_t line_offset; /* offset of the first byte of the current line */
+    uint8_t odd;        /* unread, a partial token or an error: the rare cases in one test */
+    uint8_t state, tok;
+    uint8_t after_comma, after_value; /* states, as the innermost container wants them */
+    uint16_t comma;                   /* ',', or at depth 0 what no byte equals */
+    uint8_t in_obj;                   /* the innermost container is an object */
+    uint8_t top_state;                /* after_value at depth 0 */
+    uint8_t last, unread;
     uint8_t partial;     /* kind of the token that lies across chunks; 0: none */
     uint8_t partial_arg; /* literals: characters seen */
     uint8_t carry_len;   /* strings: bytes of an escape or UTF-8 sequence that the cut split */
     char carry[12];
+    uint32_t max_depth;
+    struct tr_buf *spill;
+    size_t spill_max;
+    uint64_t kinds[TR_JSON_DEPTH_MAX / 64]; /* bit d: container at depth d + 1 is an object */
+    struct tr_status st;                    /* read by the caller: set with TR_JSON_ERROR */
 };
 
 /* spill: owned by the caller, cleared and reused by the scanner; must outlive it. */

@@ -4,14 +4,15 @@
 #ifndef TR_JSON_STRSCAN_H
 #define TR_JSON_STRSCAN_H
 
+#include "base/assert.h"
+#include "base/simd.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-
-/* Masks of 16 bytes: bit i for byte i. */
+#if defined(TR_SIMD)
+/* Bit i: byte i is special. */
 static inline uint32_t tr_strscan_special16(__m128i v)
 {
     const __m128i ctl = _mm_set1_epi8(0x1F);
@@ -20,10 +21,6 @@ static inline uint32_t tr_strscan_special16(__m128i v)
     bad = _mm_or_si128(bad, _mm_cmpeq_epi8(_mm_min_epu8(v, ctl), v));
     return (uint32_t)_mm_movemask_epi8(bad);
 }
-static inline __m128i tr_strscan_load(const char *p)
-{
-    return _mm_loadu_si128((const __m128i *)(const void *)p);
-}
 #endif
 
 static inline bool tr_strscan_is_special(char c)
@@ -31,8 +28,32 @@ static inline bool tr_strscan_is_special(char c)
     return c == '"' || c == '\\' || (unsigned char)c < 0x20;
 }
 
-/* The first special byte in [p, end), or end; *non_ascii is set to true when a byte before it is
- * above 0x7F. */
-const char *tr_strscan_find(const char *p, const char *end, bool *non_ascii);
+/* The first special byte in [p, end), or end; *non_ascii becomes not 0 when a byte before it is
+ * above 0x7F, else 0. */
+const char *tr_strscan_find_long(const char *p, const char *end, uint32_t *non_ascii);
+
+/* The same, with the first 32 bytes in line: most strings are shorter. */
+static inline const char *tr_strscan_find(const char *p, const char *end, uint32_t *non_ascii)
+{
+#if defined(TR_SIMD)
+    if (tr_likely(end - p >= 32)) {
+        __m128i v = tr_simd_load(p);
+        uint32_t special = tr_strscan_special16(v);
+        if (tr_likely(special)) {
+            /* special ^ (special - 1): up to and with the lowest bit, whose byte is ASCII */
+            *non_ascii = (uint32_t)_mm_movemask_epi8(v) & (special ^ (special - 1));
+            return p + __builtin_ctz(special);
+        }
+        __m128i w = tr_simd_load(p + 16);
+        special = tr_strscan_special16(w);
+        if (special) {
+            *non_ascii = (uint32_t)_mm_movemask_epi8(v) |
+                         ((uint32_t)_mm_movemask_epi8(w) & (special ^ (special - 1)));
+            return p + 16 + __builtin_ctz(special);
+        }
+    }
+#endif
+    return tr_strscan_find_long(p, end, non_ascii);
+}
 
 #endif
