@@ -432,11 +432,12 @@ enum tr_err tr_pool_load_set(struct tr_typepool *pool, struct tr_span bytes, str
     while (!err && p < end) {
         uint32_t number, type;
         struct tr_span wire, name;
+        size_t at = (size_t)(p - bytes.ptr);
         if (!tr_wire_tag(&p, end, &number, &type) ||
             (number == 1 ? type != TR_WIRE_LEN || !tr_wire_len(&p, end, &wire)
                          : !tr_wire_skip(&p, end, number, type))) {
             err = tr_fail(st, TR_ERR_DESCRIPTOR, "not a FileDescriptorSet: malformed at byte %zu",
-                          (size_t)(p - bytes.ptr));
+                          at);
         } else if (number == 1) {
             files++;
             if (!peek_name(wire, &name))

@@ -1,4 +1,5 @@
 /* Messages: fields with their features, oneofs, and the checks that need no other message. */
+#include "base/utf8.h"
 #include "proto/names.h"
 #include "proto/typepool_load.h"
 
@@ -73,6 +74,9 @@ enum tr_err tr_load_field(struct tr_load *l, const pb_field *pb, struct tr_span 
     enum tr_err err = TR_OK;
     if (!ret->name)
         err = copy_text(l, pb->name, &ret->name, &ret->name_len);
+    if (!err && pb->json_name && !tr_utf8_valid(tr_span_cstr(pb->json_name)))
+        tr_pool_problem(l->pool, l->file, "%.*s.%s: the JSON name is not UTF-8", TR_FMT_SPAN(owner),
+                        pb->name);
     if (!err && !pb->extendee && pb->json_name && pb->json_name[0] &&
         !tr_name_is_json_of(tr_span_cstr(pb->json_name), tr_span_cstr(pb->name))) {
         ret->json_given = true;
@@ -103,8 +107,6 @@ static enum tr_err load_oneofs(struct tr_load *l, const pb_message *pb, struct t
     if (!map)
         return TR_ERR_NOMEM;
     *ret_map = map;
-    if (!n)
-        return TR_OK;
     if (n > UINT16_MAX - 1u) {
         tr_pool_problem(l->pool, l->file, "%s has too many oneofs", m->sym->name.ptr);
         return TR_OK;
@@ -119,6 +121,8 @@ static enum tr_err load_oneofs(struct tr_load *l, const pb_message *pb, struct t
         else if (!f->proto3_optional)
             map[f->oneof_index] = 1;
     }
+    if (!n)
+        return TR_OK;
     m->oneofs = tr_arena_calloc(&l->pool->arena, n, sizeof *m->oneofs);
     if (!m->oneofs)
         return TR_ERR_NOMEM;
