@@ -7,6 +7,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #define NS_PER_S      UINT64_C(1000000000)
 #define DEADLINE_NS   (5 * NS_PER_S)
@@ -39,8 +42,7 @@ struct tr_dns_query {
     struct tr_dns_answer answer;
 };
 
-/* -- sockets of c-ares
- * --------------------------------------------------------------------------------------- */
+/* -- sockets of c-ares ------------------------------------------------------------------------ */
 struct dns_socket {
     struct tr_watch watch;
     struct tr_list node;
@@ -127,9 +129,50 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
                       (readable ? TR_WATCH_READ : 0) | (writable ? TR_WATCH_WRITE : 0));
 }
 
-/* -- answers
- * ------------------------------------------------------------------------------------------------------
+/* Sockets are made here, so that none is inherited by a child and a name server that hangs up
+ * raises no SIGPIPE (c-ares itself uses writev). With these set, c-ares leaves all options to us.
  */
+static ares_socket_t dns_open(int family, int type, int protocol, void *arg)
+{
+    (void)arg;
+    return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+}
+
+static int dns_close(ares_socket_t fd, void *arg)
+{
+    (void)arg;
+    return close(fd);
+}
+
+static int dns_connect(ares_socket_t fd, const struct sockaddr *addr, ares_socklen_t len, void *arg)
+{
+    (void)arg;
+    return connect(fd, addr, len);
+}
+
+static ares_ssize_t dns_receive(ares_socket_t fd, void *buf, size_t cap, int flags,
+                                struct sockaddr *from, ares_socklen_t *from_len, void *arg)
+{
+    (void)arg;
+    return recvfrom(fd, buf, cap, flags, from, from_len);
+}
+
+static ares_ssize_t dns_send(ares_socket_t fd, const struct iovec *iov, int count, void *arg)
+{
+    (void)arg;
+    union {
+        const struct iovec *in;
+        struct iovec *out;
+    } cast = {iov}; /* msghdr serves reads too and so has no const */
+    struct msghdr msg = {.msg_iov = cast.out, .msg_iovlen = (size_t)count};
+    return sendmsg(fd, &msg, MSG_NOSIGNAL);
+}
+
+static const struct ares_socket_functions socket_functions = {
+    dns_open, dns_close, dns_connect, dns_receive, dns_send,
+};
+
+/* -- answers ---------------------------------------------------------------------------------- */
 static bool addr_eq(const struct tr_addr *a, const struct tr_addr *b)
 {
     return a->len == b->len && memcmp(&a->ss, &b->ss, a->len) == 0;
@@ -251,9 +294,7 @@ static void on_deadline(struct tr_timer *timer)
     q->fn(q->ctx, &late);
 }
 
-/* -- calls
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- calls ------------------------------------------------------------------------------------ */
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static int library_status = ARES_ENOTINITIALIZED;
 
@@ -289,6 +330,7 @@ enum tr_err tr_dns_new(struct tr_loop *loop, const char *servers, struct tr_dns 
         tr_free(dns);
         return rc == ARES_ENOMEM ? TR_ERR_NOMEM : TR_ERR_CONFIG;
     }
+    ares_set_socket_functions(dns->channel, &socket_functions, NULL);
     if (servers && ares_set_servers_ports_csv(dns->channel, servers) != ARES_SUCCESS) {
         tr_dns_free(dns);
         return TR_ERR_CONFIG;

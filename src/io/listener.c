@@ -40,8 +40,7 @@ struct tr_listener {
     void *ctx;
 };
 
-/* -- accepting
- * ---------------------------------------------------------------------------------------------- */
+/* -- accepting -------------------------------------------------------------------------------- */
 static bool out_of_descriptors(int err)
 {
     return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
@@ -81,9 +80,7 @@ static void on_pause_end(struct tr_timer *timer)
     tr_watch_want(&l->watch, TR_WATCH_READ);
 }
 
-/* -- opening
- * ------------------------------------------------------------------------------------------------
- */
+/* -- opening ---------------------------------------------------------------------------------- */
 static enum tr_err fail(int fd, const struct tr_addr *addr, const char *what, struct tr_status *st)
 {
     int err = errno;

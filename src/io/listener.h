@@ -1,6 +1,7 @@
 /* A listening socket of one worker. With SO_REUSEPORT each worker has its own on the same address; port 0 is resolved by
  * the first one, whose address the others then bind. Accepts until EAGAIN, at most 64 a turn; on EMFILE it pauses for
- * 100 ms and counts it. */
+ * 100 ms and counts it. An IPv6 address takes IPv6 only. Listeners of one process on one Unix path share its socket; the
+ * last one removes the file. A stale file, a socket that nobody accepts on, is replaced. */
 #ifndef TR_IO_LISTENER_H
 #define TR_IO_LISTENER_H
 

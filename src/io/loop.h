@@ -19,7 +19,8 @@ enum tr_err tr_loop_new(struct tr_loop **ret_loop) TR_MUST_USE;
 void tr_loop_free(struct tr_loop *loop);
 /* Runs until tr_loop_stop. */
 void tr_loop_run(struct tr_loop *loop);
-/* One turn that waits at most until the next timer when `wait`, else not at all; for tests. */
+/* One turn that waits at most until the next timer when `wait` (and not at all when timers or tasks had something to do),
+ * else not at all; for tests. */
 void tr_loop_turn(struct tr_loop *loop, bool wait);
 void tr_loop_stop(struct tr_loop *loop);
 
@@ -66,6 +67,7 @@ struct tr_mail {
 };
 struct tr_mailbox;
 enum tr_err tr_mailbox_new(struct tr_loop *loop, void *ctx, struct tr_mailbox **ret_box) TR_MUST_USE;
+/* On the loop's thread, when no other thread can be inside tr_mailbox_post any more. Delivers what waits. */
 void tr_mailbox_free(struct tr_mailbox *box);
 void tr_mailbox_post(struct tr_mailbox *box, struct tr_mail *mail); /* any thread */
 

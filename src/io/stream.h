@@ -38,7 +38,7 @@ struct tr_addr {
     socklen_t len; /* 0: none */
 };
 
-/* Owner's events; may be changed at any time (a front that sniffs the protocol hands its stream on). */
+/* Owner's events, copied; may be changed at any time (a front that sniffs the protocol hands its stream on). */
 void tr_stream_set_events(struct tr_stream *s, const struct tr_stream_events *events, void *ctx);
 /* What to be told of; both false parks the stream (errors are then found at the next want). Costs a system call only
  * when the set changes, and that at the end of the turn. */
@@ -51,11 +51,14 @@ ssize_t tr_stream_write(struct tr_stream *s, const void *data, size_t len);
 ssize_t tr_stream_writev(struct tr_stream *s, const struct tr_span *pieces, int count);
 /* Half-close (FIN, close_notify). */
 void tr_stream_shutdown(struct tr_stream *s);
-/* Closes and frees; with `abort` a TCP peer sees RST. */
+/* Closes and frees; with `abort` a TCP peer sees RST. Without it what was written is still sent, also the rest of a TLS
+ * record (for 30 s at most). As with close(2), a TCP peer whose bytes were not read sees RST, which may overtake the last
+ * bytes sent: shut down and read on when that matters. */
 void tr_stream_close(struct tr_stream *s, bool abort);
 
 /* Outgoing connection. Never NULL on TR_OK; failures of the network come through on_ready. tls NULL: plain.
- * server_name: SNI and the name to verify. TCP_NODELAY, TCP_USER_TIMEOUT 20 s and CLOEXEC are set. */
+ * server_name: SNI and the name to verify (an address is verified, not sent); with tls it must not be empty: TR_ERR_CONFIG.
+ * on_ready's errors: UPSTREAM_CONNECT, UPSTREAM_TLS; of accepted streams TLS. TCP_NODELAY, TCP_USER_TIMEOUT 20 s and CLOEXEC are set. */
 enum tr_err tr_stream_connect(struct tr_loop *loop, const struct tr_addr *addr, struct tr_tls_ctx *tls,
                               struct tr_span server_name, const struct tr_stream_events *events, void *ctx,
                               struct tr_stream **ret_stream) TR_MUST_USE;

@@ -11,8 +11,9 @@
 
 #define POOL_MAX        256
 #define USER_TIMEOUT_MS 20000u
-#define LINGER_NS       (UINT64_C(10) * 1000000000) /* for the last record of a peer that does not read \
-                                                     */
+#define LINGER_NS                                                                                  \
+    (UINT64_C(30) * 1000000000) /* for the last record of a peer that does not read                \
+                                 */
 
 /* A TCP or Unix socket, with or without TLS on it. */
 struct tcp {
@@ -37,9 +38,7 @@ const char *tr_stream_errno_text(int err)
     return text ? text : "unknown error";
 }
 
-/* -- objects
- * ------------------------------------------------------------------------------------------------
- */
+/* -- objects ---------------------------------------------------------------------------------- */
 static struct tcp *object_get(struct tr_loop *loop)
 {
     struct tr_list *node = tr_list_pop_front(&loop->pool);
@@ -77,8 +76,7 @@ static void on_watch_closed(struct tr_watch *w)
     object_put(t->base.loop, t);
 }
 
-/* -- the mask that the kernel is asked for
- * -------------------------------------------------------------------- */
+/* -- the mask that the kernel is asked for ---------------------------------------------------- */
 static void update_mask(struct tcp *t)
 {
     struct tr_stream *s = &t->base;
@@ -113,9 +111,7 @@ static void tcp_want(struct tr_stream *s)
         update_mask(tcp_of(s));
 }
 
-/* -- closing
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- closing ---------------------------------------------------------------------------------- */
 static void release(struct tcp *t)
 {
     struct tr_stream *s = &t->base;
@@ -180,8 +176,7 @@ static void tcp_shutdown(struct tr_stream *s)
     (void)shutdown(t->fd, SHUT_WR);
 }
 
-/* -- getting ready
- * -------------------------------------------------------------------------------------------- */
+/* -- getting ready ---------------------------------------------------------------------------- */
 static void report_failure(struct tcp *t, enum tr_err err)
 {
     struct tr_stream *s = &t->base;
@@ -236,9 +231,7 @@ static void connected(struct tcp *t)
         s->events.on_ready(s->ctx, TR_OK);
 }
 
-/* -- events
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- events ----------------------------------------------------------------------------------- */
 static void flush_linger(struct tcp *t)
 {
     if (!tr_tls_conn_flush(t->base.tls) || !tr_tls_conn_unsent(t->base.tls))
@@ -304,9 +297,7 @@ static void on_again(struct tr_task *task)
     }
 }
 
-/* -- bytes
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- bytes ------------------------------------------------------------------------------------ */
 static ssize_t fail_errno(struct tr_stream *s, ssize_t again)
 {
     if (errno == EAGAIN)
@@ -369,9 +360,7 @@ static const struct tr_stream_ops tcp_ops = {
     tcp_want, tcp_read, tcp_writev, tcp_shutdown, tcp_close,
 };
 
-/* -- making
- * ------------------------------------------------------------------------------------------------------------
- */
+/* -- making ----------------------------------------------------------------------------------- */
 /* Owns fd from here on, also on failure. */
 static enum tr_err tcp_new(struct tr_loop *loop, int fd, struct tr_tls_ctx *tls,
                            struct tr_span server_name, const struct tr_addr *peer,

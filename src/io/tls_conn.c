@@ -30,8 +30,7 @@ struct tr_tls_conn {
     int certificate_len;
 };
 
-/* -- the descriptor as a BIO: the one of OpenSSL writes with write(), which raises SIGPIPE
- * ------------------------- */
+/* -- the descriptor as a BIO: the one of OpenSSL writes with write(), which raises SIGPIPE ---- */
 static struct tr_tls_conn *conn_of(BIO *bio)
 {
     return BIO_get_data(bio);
@@ -111,9 +110,7 @@ static void bio_init(void)
         BIO_meth_free(m);
 }
 
-/* -- making
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- making ----------------------------------------------------------------------------------- */
 static bool is_address(const char *name)
 {
     unsigned char bytes[16];
@@ -178,8 +175,7 @@ void tr_tls_conn_free(struct tr_tls_conn *conn)
     tr_free(conn);
 }
 
-/* -- sending what is left
- * ---------------------------------------------------------------------------------------------- */
+/* -- sending what is left --------------------------------------------------------------------- */
 bool tr_tls_conn_unsent(const struct tr_tls_conn *conn)
 {
     return conn->unsent.len > conn->unsent_pos && !conn->broken;
@@ -202,9 +198,7 @@ bool tr_tls_conn_flush(struct tr_tls_conn *conn)
     return !conn->broken;
 }
 
-/* -- handshake
- * ------------------------------------------------------------------------------------------------------------
- */
+/* -- handshake -------------------------------------------------------------------------------- */
 static void note_error(struct tr_tls_conn *conn)
 {
     unsigned long code = ERR_peek_error();
@@ -240,9 +234,7 @@ enum tr_err tr_tls_conn_handshake(struct tr_tls_conn *conn)
     return failed;
 }
 
-/* -- bytes
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* -- bytes ------------------------------------------------------------------------------------ */
 ssize_t tr_tls_conn_read(struct tr_tls_conn *conn, void *buf, size_t cap)
 {
     size_t total = 0;
@@ -371,9 +363,7 @@ bool tr_tls_conn_read_blocked(const struct tr_tls_conn *conn)
     return conn->read_blocked;
 }
 
-/* -- what was agreed on
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- what was agreed on ----------------------------------------------------------------------- */
 struct tr_span tr_tls_conn_alpn(const struct tr_tls_conn *conn)
 {
     const unsigned char *name = NULL;

@@ -19,7 +19,7 @@
 
 static enum tr_err fail(struct tr_status *st, const char *what, struct tr_span file)
 {
-    unsigned long code = ERR_peek_last_error();
+    unsigned long code = ERR_peek_error(); /* the first one is the cause, later ones wrap it */
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     if (code && ERR_SYSTEM_ERROR(code))
         reason = strerrordesc_np(ERR_GET_REASON(code));
@@ -39,9 +39,7 @@ static bool path_text(struct tr_span file, char *out)
     return true;
 }
 
-/* -- common
- * -------------------------------------------------------------------------------------------------
- */
+/* -- common ----------------------------------------------------------------------------------- */
 static int no_password(char *buf, int size, int writing, void *arg)
 {
     (void)buf, (void)size, (void)writing, (void)arg;
@@ -84,8 +82,7 @@ static enum tr_err use_certificate(SSL_CTX *ssl, struct tr_span certificate, str
     return TR_OK;
 }
 
-/* -- names of a certificate
- * ------------------------------------------------------------------------------------ */
+/* -- names of a certificate ------------------------------------------------------------------- */
 static bool name_add(struct tr_tls_names *names, const unsigned char *text, int len)
 {
     if (len <= 0 || memchr(text, 0, (size_t)len)) /* "good.example\0.evil" is nobody's name */
@@ -169,9 +166,7 @@ static int on_server_name(SSL *conn, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* -- ALPN
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- ALPN ------------------------------------------------------------------------------------- */
 static int on_alpn(SSL *conn, const unsigned char **out, unsigned char *out_len,
                    const unsigned char *in, unsigned in_len, void *arg)
 {
@@ -190,8 +185,7 @@ static int on_alpn(SSL *conn, const unsigned char **out, unsigned char *out_len,
     return SSL_TLSEXT_ERR_ALERT_FATAL; /* no_application_protocol (RFC 7301 §3.2) */
 }
 
-/* -- client certificates
- * --------------------------------------------------------------------------------------------- */
+/* -- client certificates ---------------------------------------------------------------------- */
 static bool file_digest(const char *path, unsigned char *out, unsigned *out_len)
 {
     char block[4096];
@@ -238,9 +232,7 @@ static enum tr_err use_client_ca(SSL_CTX *ssl, const struct tr_tls_server_params
     return TR_OK;
 }
 
-/* -- making
- * --------------------------------------------------------------------------------------------------------------
- */
+/* -- making ----------------------------------------------------------------------------------- */
 static struct tr_tls_ctx *ctx_new(size_t count, bool is_server)
 {
     struct tr_tls_ctx *ctx = tr_calloc(1, sizeof *ctx);

@@ -13,8 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* -- a name server of our own, on a thread
- * ------------------------------------------------------------------------ */
+/* -- a name server of our own, on a thread ---------------------------------------------------- */
 struct name_server {
     int fd, tcp, quit[2];
     pthread_t thread;
@@ -207,9 +206,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* -- asking
- * -----------------------------------------------------------------------------------------------------------
- */
+/* -- asking ----------------------------------------------------------------------------------- */
 struct asked {
     int calls;
     struct tr_dns_answer answer;

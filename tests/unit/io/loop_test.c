@@ -30,9 +30,7 @@ static uint64_t real_now(void)
     return (uint64_t)ts.tv_sec * 1000 * MS + (uint64_t)ts.tv_nsec;
 }
 
-/* -- timers
- * --------------------------------------------------------------------------------------------------
- */
+/* -- timers ----------------------------------------------------------------------------------- */
 struct alarm {
     struct tr_timer timer;
     int fired, order;
@@ -180,9 +178,7 @@ static void timer_start_says_when_the_heap_cannot_grow(void **state)
     assert_int_equal(tr_alloc_stats().calls, calls);
 }
 
-/* -- tasks
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- tasks ------------------------------------------------------------------------------------ */
 struct job {
     struct tr_task task;
     int ran;
@@ -251,9 +247,7 @@ static void tasks_deferred_by_timers_run_before_the_loop_sleeps(void **state)
     tr_timer_stop(&late.timer);
 }
 
-/* -- clocks
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- clocks ----------------------------------------------------------------------------------- */
 static uint64_t first_now, second_now;
 static void on_clock(struct tr_timer *timer)
 {
@@ -310,9 +304,7 @@ static void run_ends_with_stop(void **state)
     assert_false(tr_timer_running(&timer));
 }
 
-/* -- mailbox
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- mailbox ---------------------------------------------------------------------------------- */
 enum { SENDERS = 4, LETTERS = 2000 };
 struct letter {
     struct tr_mail mail;
@@ -380,9 +372,7 @@ static void mailbox_delivers_what_waits_when_it_is_freed(void **state)
     assert_int_equal(reader.count, LETTERS);
 }
 
-/* -- signals
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- signals ---------------------------------------------------------------------------------- */
 static int signals;
 static void on_signal(int signum, void *ctx)
 {

@@ -13,9 +13,7 @@ static struct door door;
 static struct end client, server;
 static struct tr_tls_ctx *server_ctx, *client_ctx;
 
-/* -- the world
- * --------------------------------------------------------------------------------------------------
- */
+/* -- the world -------------------------------------------------------------------------------- */
 static const char *const files[] = {
     "ca.crt",   "ca.key",   "other.crt",    "other.key",    "a.crt",       "a.key",
     "b.crt",    "b.key",    "wild.crt",     "wild.key",     "expired.crt", "expired.key",
@@ -114,9 +112,7 @@ static void pair_up(void)
     assert_int_equal(server.err, TR_OK);
 }
 
-/* -- handshakes
- * ---------------------------------------------------------------------------------------------------
- */
+/* -- handshakes ------------------------------------------------------------------------------- */
 static void handshake_agrees_on_h2_and_shows_the_name(void **state)
 {
     (void)state;
@@ -233,8 +229,7 @@ static void client_that_leaves_fails_the_handshake(void **state)
     assert_int_equal(server.err, TR_ERR_TLS);
 }
 
-/* -- client certificates
- * --------------------------------------------------------------------------------------------- */
+/* -- client certificates ---------------------------------------------------------------------- */
 static void optional_client_certificate_may_lack(void **state)
 {
     (void)state;
@@ -292,8 +287,7 @@ static void client_certificate_of_an_unknown_authority_is_refused(void **state)
     expect_server_refuses();
 }
 
-/* -- several certificates
- * ---------------------------------------------------------------------------------------------- */
+/* -- several certificates --------------------------------------------------------------------- */
 static void expect_certificate(const char *sni, const char *cn)
 {
     memset(&client, 0, sizeof client);
@@ -338,8 +332,7 @@ static void certificate_is_chosen_by_name(void **state)
     expect_certificate("nobody.example", NULL);
 }
 
-/* -- ALPN and versions, with a client of OpenSSL's own
- * ------------------------------------------------------------------- */
+/* -- ALPN and versions, with a client of OpenSSL's own ---------------------------------------- */
 struct raw {
     SSL_CTX *ctx;
     SSL *ssl;
@@ -536,8 +529,7 @@ static void sessions_resume_until_the_client_authority_changes(void **state)
     SSL_CTX_free(ctx);
 }
 
-/* -- a server that does not choose h2
- * --------------------------------------------------------------------------------------- */
+/* -- a server that does not choose h2 --------------------------------------------------------- */
 static void client_requires_h2_from_the_server(void **state)
 {
     (void)state;
@@ -582,9 +574,7 @@ static void client_that_does_not_require_h2_speaks_http_1_1(void **state)
     assert_span_equal(tr_stream_alpn(server.s), "http/1.1");
 }
 
-/* -- bytes
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* -- bytes ------------------------------------------------------------------------------------ */
 static char block[1 << 18];
 
 static void fill_block(void)
