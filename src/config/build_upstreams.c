@@ -1,0 +1,226 @@
+/* Listeners, upstreams and descriptor sets of a snapshot. */
+#include "config/build.h"
+#include "io/listener.h"
+
+static void add_status(struct tr_build *b, struct tr_span where, const struct tr_status *st)
+{
+    struct tr_span text = tr_status_text(st);
+    tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "%.*s", (int)text.len, text.ptr);
+}
+
+static void on_link_problem(void *ctx, const struct tr_status *st)
+{
+    add_status(ctx, TR_SPAN("/descriptors"), st);
+}
+
+static bool builtin_bytes(struct tr_build *b, struct tr_span name, struct tr_span *ret)
+{
+    for (const struct tr_builtin_set *s = b->builtin; s && s->name.ptr; s++) {
+        if (tr_span_eq(s->name, name)) {
+            *ret = s->bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
+void tr_build_descriptors(struct tr_build *b)
+{
+    struct tr_snapshot *snap = b->snap;
+    struct tr_status st;
+    tr_status_clear(&st);
+    if (tr_typepool_new(&snap->pool)) {
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/descriptors"), "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < snap->config.descriptors.count; i++) {
+        struct tr_span path = snap->config.descriptors.items[i], bytes;
+        struct tr_span where = tr_build_where(b, "/descriptors/%u", i);
+        struct tr_arena file; /* the set's bytes are not needed once its types are taken in */
+        if (!path.ptr)
+            continue;
+        tr_arena_init(&file, NULL);
+        tr_status_clear(&st);
+        enum tr_err err = TR_OK;
+        if (!builtin_bytes(b, path, &bytes))
+            err = tr_file_read(path, &file, &bytes, &st);
+        if (!err)
+            err = tr_typepool_add(snap->pool, bytes, &st);
+        if (err)
+            add_status(b, where, &st);
+        tr_arena_fini(&file);
+    }
+    tr_status_clear(&st);
+    (void)!tr_typepool_link(snap->pool, on_link_problem, b, &st);
+}
+
+static struct tr_tls_ctx *listener_tls(struct tr_build *b, const struct tr_cfg_listener_tls *tls, struct tr_span where)
+{
+    const struct tr_cfg_certificate *more = tls->certificates.items;
+    size_t count = 1 + (size_t)tls->certificates.count;
+    struct tr_tls_certificate *certs = tr_arena_calloc(&b->snap->arena, count, sizeof *certs);
+    struct tr_tls_ctx *ctx = NULL;
+    struct tr_status st;
+    if (!certs || !tls->certificate.ptr || !tls->private_key.ptr)
+        return NULL;
+    certs[0] = (struct tr_tls_certificate){tls->certificate, tls->private_key};
+    for (uint32_t i = 0; i < tls->certificates.count; i++)
+        certs[1 + i] = (struct tr_tls_certificate){more[i].certificate, more[i].private_key};
+    if (tls->client_certificate != TR_TLS_CLIENT_NONE && tls->client_ca.len == 0) {
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "client_certificate needs client_ca");
+        return NULL;
+    }
+    struct tr_tls_server_params params = {certs, count, tls->client_ca, (enum tr_tls_client_certificate)tls->client_certificate};
+    tr_status_clear(&st);
+    if (tr_tls_server_new(&params, &ctx, &st))
+        add_status(b, where, &st);
+    return ctx;
+}
+
+void tr_build_listeners(struct tr_build *b)
+{
+    struct tr_snapshot *snap = b->snap;
+    const struct tr_cfg_listener *cfg = snap->config.listeners.items;
+    uint32_t count = snap->config.listeners.count;
+    if (count == 0) {
+        struct tr_cfg_listener *one = TR_ARENA_NEW(&snap->arena, struct tr_cfg_listener);
+        if (!one)
+            return;
+        one->address = TR_SPAN("0.0.0.0:8080");
+        one->max_connections = 10000;
+        cfg = one;
+        count = 1;
+    }
+    snap->listeners = tr_arena_calloc(&snap->arena, count, sizeof *snap->listeners);
+    if (!snap->listeners)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        struct tr_listener_conf *l = &snap->listeners[snap->listener_count++];
+        struct tr_status st;
+        tr_status_clear(&st);
+        l->cfg = &cfg[i];
+        if (cfg[i].address.ptr && tr_addr_parse(cfg[i].address, &l->addr, &st))
+            add_status(b, tr_build_where(b, "/listeners/%u/address", i), &st);
+        if (cfg[i].tls)
+            l->tls = listener_tls(b, cfg[i].tls, tr_build_where(b, "/listeners/%u/tls", i));
+    }
+}
+
+/* "dns:///name:port" or "dns:name:port". */
+static bool dns_endpoint(struct tr_span text, struct tr_endpoint_conf *ep)
+{
+    struct tr_span rest;
+    if (tr_span_starts(text, TR_SPAN("dns:///")))
+        rest = tr_span_from(text, 7);
+    else if (tr_span_starts(text, TR_SPAN("dns:")))
+        rest = tr_span_from(text, 4);
+    else
+        return false;
+    size_t colon = tr_span_rfind(rest, ':');
+    uint64_t port;
+    ep->host = tr_span(rest.ptr, colon);
+    ep->authority = rest;
+    if (colon == rest.len || colon == 0 || !tr_span_u64(tr_span_from(rest, colon + 1), &port) || port == 0 || port > 65535)
+        ep->host.len = 0; /* reported by the caller */
+    else
+        ep->port = (uint16_t)port;
+    return true;
+}
+
+static bool is_numeric_host(struct tr_span text)
+{
+    if (text.len && text.ptr[0] == '[')
+        return true;
+    for (size_t i = 0; i < text.len; i++)
+        if (!tr_is_digit(text.ptr[i]) && text.ptr[i] != '.' && text.ptr[i] != ':')
+            return false;
+    return text.len > 0;
+}
+
+static void endpoint(struct tr_build *b, const struct tr_cfg_endpoint *cfg, struct tr_span where, struct tr_endpoint_conf *ep)
+{
+    struct tr_status st;
+    tr_status_clear(&st);
+    ep->text = cfg->address;
+    ep->weight = cfg->weight;
+    ep->authority = cfg->address;
+    if (!cfg->address.ptr)
+        return;
+    if (tr_span_starts(cfg->address, TR_SPAN("unix:"))) {
+        ep->authority = TR_SPAN("localhost");
+    } else if (dns_endpoint(cfg->address, ep)) {
+        if (ep->host.len == 0)
+            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "expected dns:///name:port");
+        return;
+    } else if (!is_numeric_host(cfg->address)) {
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "expected host:port with a numeric host, [v6]:port, dns:///name:port or unix:path; for a name write dns:///%.*s",
+                   (int)cfg->address.len, cfg->address.ptr);
+        return;
+    }
+    if (tr_addr_parse(cfg->address, &ep->addr, &st))
+        add_status(b, where, &st);
+}
+
+static struct tr_tls_ctx *upstream_tls(struct tr_build *b, const struct tr_cfg_upstream_tls *tls, struct tr_span where)
+{
+    struct tr_tls_ctx *ctx = NULL;
+    struct tr_status st;
+    struct tr_tls_client_params params = {tls->ca, tls->certificate, tls->private_key, true};
+    if ((tls->certificate.len == 0) != (tls->private_key.len == 0)) {
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "certificate and private_key go together");
+        return NULL;
+    }
+    tr_status_clear(&st);
+    if (tr_tls_client_new(&params, &ctx, &st))
+        add_status(b, where, &st);
+    return ctx;
+}
+
+static void upstream(struct tr_build *b, const struct tr_cfg_upstream *cfg, struct tr_upstream *up)
+{
+    struct tr_arena *arena = &b->snap->arena;
+    struct tr_upstream_conf *conf = TR_ARENA_NEW(arena, struct tr_upstream_conf);
+    struct tr_endpoint_conf *eps = tr_arena_calloc(arena, cfg->endpoints.count + 1, sizeof *eps);
+    up->shared = TR_ARENA_NEW(arena, struct tr_upstream_shared);
+    if (!conf || !eps || !up->shared)
+        return;
+    const struct tr_cfg_endpoint *ecfg = cfg->endpoints.items;
+    for (uint32_t i = 0; i < cfg->endpoints.count; i++)
+        endpoint(b, &ecfg[i], tr_build_where(b, "/upstreams/%.*s/endpoints/%u", (int)cfg->name.len, cfg->name.ptr, i), &eps[i]);
+    if (cfg->endpoints.count == 0)
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, tr_build_where(b, "/upstreams/%.*s", (int)cfg->name.len, cfg->name.ptr),
+                   "at least one endpoint is needed");
+    *conf = (struct tr_upstream_conf){
+        .name = cfg->name,
+        .endpoints = eps,
+        .endpoint_count = cfg->endpoints.count,
+        .authority = cfg->authority,
+        .balance = (enum tr_balance)cfg->load_balancing,
+        .connect_timeout_ns = cfg->connect_timeout,
+        .max_connections = cfg->max_connections,
+        .max_requests = cfg->max_requests,
+        .max_pending = cfg->max_pending,
+        .max_header_bytes = (uint32_t)cfg->max_response_header_bytes,
+    };
+    if (cfg->tls) {
+        conf->tls = upstream_tls(b, cfg->tls, tr_build_where(b, "/upstreams/%.*s/tls", (int)cfg->name.len, cfg->name.ptr));
+        conf->server_name = cfg->tls->server_name;
+    }
+    up->conf = conf;
+}
+
+void tr_build_upstreams(struct tr_build *b)
+{
+    struct tr_snapshot *snap = b->snap;
+    const struct tr_cfg_upstream *cfg = snap->config.upstreams.items;
+    uint32_t count = snap->config.upstreams.count;
+    snap->upstreams = tr_arena_calloc(&snap->arena, count + 1, sizeof *snap->upstreams);
+    if (!snap->upstreams)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        snap->upstreams[i].index = i;
+        upstream(b, &cfg[i], &snap->upstreams[i]);
+    }
+    snap->upstream_count = count;
+}

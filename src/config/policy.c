@@ -1,0 +1,294 @@
+#include "config/policy.h"
+
+#include <jansson.h>
+
+#include "config/config.h"
+
+/* The merge keeps, beside the merged DOM, a DOM of the same shape whose leaves are the names of the policies that set
+ * them: `explain` prints both, and a problem of the merged policy can name its source. */
+struct effective {
+    struct effective *next;
+    uint32_t *rules; /* indexes into set->rules, general to specific */
+    uint32_t rule_count;
+    struct tr_policy policy;
+};
+
+struct rule {
+    struct tr_span key;
+    const json_t *value;
+    uint32_t rank; /* 0: "*"; prefixes by length; exact names last */
+    bool exact;
+    bool used;
+};
+
+struct tr_policy_set {
+    struct tr_keys_ctx ctx;
+    struct rule *rules; /* sorted general to specific */
+    uint32_t rule_count;
+    struct effective *effective;
+    uint32_t *scratch;
+};
+
+static bool is_name(struct tr_span s)
+{
+    bool start = true;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '.') {
+            if (start)
+                return false;
+            start = true;
+        } else if (tr_is_alpha(c) || c == '_' || (!start && tr_is_digit(c))) {
+            start = false;
+        } else {
+            return false;
+        }
+    }
+    return !start;
+}
+
+static struct tr_span policy_pointer(struct tr_policy_set *set, struct tr_span key)
+{
+    static const struct tr_span base = TR_SPAN_INIT("/policies/");
+    char *p = tr_arena_alloc(set->ctx.arena, base.len + key.len);
+    if (!p)
+        return base;
+    memcpy(p, base.ptr, base.len);
+    if (key.len)
+        memcpy(p + base.len, key.ptr, key.len);
+    return tr_span(p, base.len + key.len);
+}
+
+static void add_rule(struct tr_policy_set *set, struct tr_span key, const json_t *value)
+{
+    struct rule r = {.key = key, .value = value};
+    if (tr_span_eq(key, TR_SPAN("*"))) {
+        r.rank = 0;
+    } else if (tr_span_ends(key, TR_SPAN(".*")) && is_name(tr_span_sub(key, 0, key.len - 2))) {
+        r.rank = (uint32_t)key.len;
+    } else if (is_name(key)) {
+        r.rank = UINT32_MAX;
+        r.exact = true;
+    } else {
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+                   "a policy's key is \"*\", \"pkg.*\", \"pkg.Service.*\" or a full method name");
+        return;
+    }
+    /* Problems of each policy by itself, so that they carry its place in the file. */
+    struct tr_policy *checked = TR_ARENA_NEW(set->ctx.arena, struct tr_policy);
+    if (checked)
+        tr_keys_parse(&tr_policy_keys, value, policy_pointer(set, key), &set->ctx, checked);
+    uint32_t at = set->rule_count;
+    while (at > 0 && set->rules[at - 1].rank > r.rank) {
+        set->rules[at] = set->rules[at - 1];
+        at--;
+    }
+    set->rules[at] = r;
+    set->rule_count++;
+}
+
+struct tr_policy_set *tr_policy_set_new(const struct json_t *policies, struct tr_keys_ctx *ctx)
+{
+    struct tr_policy_set *set = TR_ARENA_NEW(ctx->arena, struct tr_policy_set);
+    if (!set)
+        return NULL;
+    set->ctx = *ctx;
+    if (policies && !json_is_object(policies)) {
+        tr_problem(ctx->problems, TR_PROBLEM_ERROR, TR_SPAN("/policies"), "expected an object");
+        policies = NULL;
+    }
+    size_t count = policies ? json_object_size(policies) : 0;
+    set->rules = tr_arena_calloc(ctx->arena, count + 1, sizeof *set->rules);
+    set->scratch = tr_arena_calloc(ctx->arena, count + 1, sizeof *set->scratch);
+    if (!set->rules || !set->scratch)
+        return NULL;
+    if (policies) {
+        const char *key;
+        json_t *value;
+        json_object_foreach((json_t *)(uintptr_t)policies, key, value) {
+            add_rule(set, tr_arena_copy(ctx->arena, tr_span_cstr(key)), value);
+        }
+    }
+    return set;
+}
+
+static bool rule_matches(const struct rule *r, struct tr_span method)
+{
+    if (r->rank == 0)
+        return true;
+    if (r->exact)
+        return tr_span_eq(r->key, method);
+    struct tr_span prefix = tr_span_sub(r->key, 0, r->key.len - 1); /* with the dot */
+    return tr_span_starts(method, prefix);
+}
+
+static uint32_t matching(struct tr_policy_set *set, struct tr_span method)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < set->rule_count; i++) {
+        if (rule_matches(&set->rules[i], method)) {
+            set->rules[i].used = true;
+            set->scratch[n++] = i;
+        }
+    }
+    return n;
+}
+
+static json_t *name_leaf(struct tr_span name)
+{
+    return json_stringn(name.ptr, name.len);
+}
+
+/* into (owned) := into merged with from: objects recursively, others replace, null removes. sources follows the shape.
+ * NOLINTNEXTLINE(misc-no-recursion): as deep as the configuration file, which jansson bounds */
+static void merge(json_t *into, json_t *sources, const json_t *from, struct tr_span name)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)from, key, v) {
+        if (json_is_null(v)) {
+            (void)json_object_del(into, key);
+            (void)json_object_set_new(sources, key, name_leaf(name));
+        } else if (json_is_object(v)) {
+            json_t *sub = json_object_get(into, key), *sub_src = json_object_get(sources, key);
+            if (!json_is_object(sub)) {
+                (void)json_object_set_new(into, key, json_object());
+                sub = json_object_get(into, key);
+            }
+            if (!json_is_object(sub_src)) {
+                (void)json_object_set_new(sources, key, json_object());
+                sub_src = json_object_get(sources, key);
+            }
+            if (sub && sub_src)
+                merge(sub, sub_src, v, name);
+        } else {
+            (void)json_object_set_new(into, key, json_deep_copy(v));
+            (void)json_object_set_new(sources, key, name_leaf(name));
+        }
+    }
+}
+
+static void merge_rules(struct tr_policy_set *set, const uint32_t *rules, uint32_t count, json_t **ret_merged, json_t **ret_sources)
+{
+    json_t *merged = json_object(), *sources = json_object();
+    for (uint32_t i = 0; i < count && merged && sources; i++) {
+        const struct rule *r = &set->rules[rules[i]];
+        if (json_is_object(r->value))
+            merge(merged, sources, r->value, r->key);
+    }
+    *ret_merged = merged;
+    *ret_sources = sources;
+}
+
+const struct tr_policy *tr_policy_resolve(struct tr_policy_set *set, struct tr_span method)
+{
+    uint32_t n = matching(set, method);
+    for (struct effective *e = set->effective; e; e = e->next)
+        if (e->rule_count == n && memcmp(e->rules, set->scratch, n * sizeof *e->rules) == 0)
+            return &e->policy;
+    struct effective *e = TR_ARENA_NEW(set->ctx.arena, struct effective);
+    uint32_t *rules = tr_arena_calloc(set->ctx.arena, n + 1, sizeof *rules);
+    if (!e || !rules)
+        return NULL;
+    if (n)
+        memcpy(rules, set->scratch, n * sizeof *rules);
+    e->rules = rules;
+    e->rule_count = n;
+    json_t *merged, *sources;
+    merge_rules(set, rules, n, &merged, &sources);
+    /* Each policy was checked by itself; the merge of valid ones is valid, so that problems here go nowhere. */
+    struct tr_problems quiet;
+    tr_problems_init(&quiet, set->ctx.arena);
+    struct tr_keys_ctx ctx = {set->ctx.arena, &quiet, set->ctx.folder};
+    tr_keys_parse(&tr_policy_keys, merged, TR_SPAN("/policies"), &ctx, &e->policy);
+    json_decref(merged);
+    json_decref(sources);
+    e->next = set->effective;
+    set->effective = e;
+    return &e->policy;
+}
+
+void tr_policy_report_unused(struct tr_policy_set *set)
+{
+    for (uint32_t i = 0; i < set->rule_count; i++)
+        if (!set->rules[i].used && set->rules[i].rank != 0)
+            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING, policy_pointer(set, set->rules[i].key),
+                       "this policy matches no method that is served");
+}
+
+struct tr_span tr_policy_source_names(struct tr_policy_set *set, struct tr_span method, struct tr_arena *arena)
+{
+    uint32_t n = matching(set, method);
+    if (n == 0)
+        return TR_SPAN("default");
+    size_t len = 0;
+    for (uint32_t i = 0; i < n; i++)
+        len += set->rules[set->scratch[i]].key.len + 2;
+    char *p = tr_arena_alloc(arena, len);
+    if (!p)
+        return TR_SPAN("default");
+    size_t at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct tr_span key = set->rules[set->scratch[i]].key;
+        if (i) {
+            p[at++] = ',';
+            p[at++] = ' ';
+        }
+        memcpy(p + at, key.ptr, key.len);
+        at += key.len;
+    }
+    return tr_span(p, at);
+}
+
+struct walk {
+    void (*fn)(void *ctx, struct tr_span key, struct tr_span value, struct tr_span source);
+    void *ctx;
+    struct tr_buf path;
+};
+
+/* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables */
+static void walk_keys(struct walk *w, const struct tr_keys *keys, const json_t *merged, const json_t *sources)
+{
+    for (uint32_t i = 0; i < keys->count; i++) {
+        const struct tr_key *key = &keys->keys[i];
+        size_t mark = w->path.len;
+        if (tr_buf_printf(&w->path, "%s%s", mark ? "." : "", key->name))
+            return;
+        const json_t *v = merged ? json_object_get(merged, key->name) : NULL;
+        const json_t *src = sources ? json_object_get(sources, key->name) : NULL;
+        if (key->type == TR_KEY_OBJECT) {
+            walk_keys(w, key->sub, json_is_object(v) ? v : NULL, json_is_object(src) ? src : NULL);
+        } else {
+            struct tr_span source = json_is_string(src) ? tr_span(json_string_value(src), json_string_length(src)) : TR_SPAN("default");
+            if (json_is_object(src)) { /* a string map: the source of its members may differ; the last is shown */
+                const char *k;
+                json_t *s;
+                json_object_foreach((json_t *)(uintptr_t)src, k, s) {
+                    if (json_is_string(s))
+                        source = tr_span(json_string_value(s), json_string_length(s));
+                }
+            }
+            char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+            if (text)
+                w->fn(w->ctx, tr_buf_span(&w->path), tr_span_cstr(text), source);
+            else if (key->default_text && key->default_text[0])
+                w->fn(w->ctx, tr_buf_span(&w->path), tr_span_cstr(key->default_text), source);
+            free(text);
+        }
+        w->path.len = mark;
+    }
+}
+
+void tr_policy_sources(struct tr_policy_set *set, struct tr_span method,
+                       void (*fn)(void *ctx, struct tr_span key, struct tr_span value, struct tr_span source), void *ctx)
+{
+    uint32_t n = matching(set, method);
+    json_t *merged, *sources;
+    merge_rules(set, set->scratch, n, &merged, &sources);
+    struct walk w = {.fn = fn, .ctx = ctx};
+    tr_buf_init(&w.path);
+    walk_keys(&w, &tr_policy_keys, merged, sources);
+    tr_buf_fini(&w.path);
+    json_decref(merged);
+    json_decref(sources);
+}

@@ -1,0 +1,27 @@
+/* Content negotiation (RFC 9110 §12.5.1): which form of answer a client wants. */
+#ifndef TR_PIPELINE_ACCEPT_H
+#define TR_PIPELINE_ACCEPT_H
+
+#include "http/msg.h"
+
+enum tr_format {
+    TR_FORMAT_JSON,     /* unary; streams: one JSON array */
+    TR_FORMAT_NDJSON,
+    TR_FORMAT_SSE,
+    TR_FORMAT_JSON_SEQ,
+    TR_FORMAT_PROTO,    /* unary; streams: varint-delimited */
+};
+
+/* The best of the formats offered (bit set of 1 << enum tr_format) by the q-values of all Accept fields; the more
+ * specific range decides a type's q; ties go to the order of the enum. Absent, or nothing acceptable: JSON. */
+enum tr_format tr_accept_choose(const struct tr_headers *headers, unsigned offered);
+struct tr_span tr_format_type(enum tr_format format);
+
+/* "application/json; charset=utf-8" against type/subtype: lower-case compare of the media type alone. */
+bool tr_media_type_is(struct tr_span value, struct tr_span type);
+/* The media type without parameters. */
+struct tr_span tr_media_type(struct tr_span value);
+/* A parameter's value ("utf-8"), unquoted; ptr NULL when absent. */
+struct tr_span tr_media_param(struct tr_span value, struct tr_span name);
+
+#endif
