@@ -86,6 +86,7 @@ enum tr_err tr_h2_req_new(struct tr_h2_client *client, const struct tr_h2_req_pa
         return TR_ERR_NOMEM;
     }
     req->id = id;
+    req->above_high = tr_h2_source_queued(&req->src) >= TR_OUT_HIGH_BYTES;
     client->open++;
     tr_list_push_back(&client->reqs, &req->node);
     tr_h2_client_kick(client);

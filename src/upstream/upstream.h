@@ -113,12 +113,14 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     const struct tr_endpoint_conf *endpoint; /* where it went; NULL while pending */
     /* The cluster's: */
     struct tr_cluster *cluster;
-    void *stream;
+    void *stream; /* the request on its connection; NULL while pending */
+    void *conn;   /* that connection */
     struct tr_list node;
     uint64_t pending_since_ns;
     int32_t stream_id;
     uint32_t unconsumed;
-    bool req_end, deferred, above_high, started, head_seen;
+    uint8_t moves; /* times it went back to the queue unsent */
+    bool req_end, started;
 };
 
 enum tr_err tr_ucall_start(struct tr_ucall *call, struct tr_cluster *cluster) TR_MUST_USE;

@@ -1,0 +1,176 @@
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/banned.h"
+#include "upstream/upstream_int.h"
+
+/* Why nothing is reachable: a name that does not resolve, or what the last connect met. */
+static enum tr_err reason(const struct tr_cluster *c)
+{
+    const struct tr_uendpoint *last = NULL;
+    for (uint32_t i = 0; i < c->live_count; i++) {
+        if (c->live[i]->state == TR_ENDPOINT_DOWN &&
+            (!last || c->live[i]->down_ns >= last->down_ns))
+            last = c->live[i];
+    }
+    if (last)
+        return last->last_err;
+    if (c->live_count)
+        return TR_ERR_UPSTREAM_CONNECT;
+    return c->name_count ? TR_ERR_UPSTREAM_DNS : TR_ERR_UPSTREAM_NO_ENDPOINT;
+}
+
+static bool is_resolving(const struct tr_cluster *c)
+{
+    for (uint32_t i = 0; i < c->name_count; i++) {
+        if (c->names[i].query && !c->names[i].failed)
+            return true;
+    }
+    return false;
+}
+
+static struct tr_ucall *oldest(const struct tr_cluster *c)
+{
+    return tr_list_empty(&c->pending) ? NULL
+                                      : tr_container_of(c->pending.next, struct tr_ucall, node);
+}
+
+/* Ends the pending calls that have waited for long enough for a connection, or all. */
+static void fail_pending(struct tr_cluster *c, bool all)
+{
+    uint64_t now = tr_cluster_now(c);
+    struct tr_ucall *call;
+    while ((call = oldest(c)) != NULL &&
+           (all || now - call->pending_since_ns >= c->upstream->conf->connect_timeout_ns))
+        tr_ucall_end(call, reason(c), ~0u, NULL);
+}
+
+/* The next time-out of a pending call, or retry of a down endpoint. */
+static void set_timer(struct tr_cluster *c)
+{
+    uint64_t now = tr_cluster_now(c), due = UINT64_MAX;
+    const struct tr_ucall *call = oldest(c);
+    if (call && !tr_cluster_has_ready(c))
+        due = call->pending_since_ns + c->upstream->conf->connect_timeout_ns;
+    for (uint32_t i = 0; i < c->live_count; i++) {
+        const struct tr_uendpoint *e = c->live[i];
+        if (e->state == TR_ENDPOINT_DOWN && !e->connecting && tr_uendpoint_retry_ns(e) < due)
+            due = tr_uendpoint_retry_ns(e);
+    }
+    if (due == UINT64_MAX)
+        tr_timer_stop(&c->timer);
+    else
+        (void)tr_timer_start(&c->timer, due > now ? due - now : 0);
+}
+
+static void on_timer(struct tr_timer *timer)
+{
+    struct tr_cluster *c = tr_container_of(timer, struct tr_cluster, timer);
+    uint64_t now = tr_cluster_now(c);
+    for (uint32_t i = 0; i < c->live_count && !c->retired; i++) {
+        struct tr_uendpoint *e = c->live[i];
+        if (e->state == TR_ENDPOINT_DOWN && !e->connecting && tr_uendpoint_retry_ns(e) <= now)
+            tr_uendpoint_grow(e);
+    }
+    tr_cluster_kick(c);
+}
+
+static void on_task(struct tr_task *task)
+{
+    struct tr_cluster *c = tr_container_of(task, struct tr_cluster, task);
+    struct tr_ucall *call;
+    if (c->retired && tr_list_empty(&c->pending) && tr_list_empty(&c->active)) {
+        tr_cluster_free(c);
+        return;
+    }
+    while ((call = oldest(c)) != NULL) {
+        struct tr_uconn *conn = tr_cluster_conn(c);
+        if (!conn || !tr_ucall_assign(call, conn))
+            break;
+    }
+    if (oldest(c) && !tr_cluster_has_ready(c))
+        fail_pending(c, !tr_cluster_is_connecting(c) && !is_resolving(c));
+    set_timer(c);
+}
+
+/* ---- beginning and end
+ * ---------------------------------------------------------------------------------- */
+
+static enum tr_err add_endpoints(struct tr_cluster *c)
+{
+    const struct tr_upstream_conf *conf = c->upstream->conf;
+    enum tr_err err = TR_OK;
+    c->names = tr_calloc(conf->endpoint_count ? conf->endpoint_count : 1, sizeof *c->names);
+    if (!c->names)
+        return TR_ERR_NOMEM;
+    for (uint32_t i = 0; i < conf->endpoint_count && !err; i++) {
+        const struct tr_endpoint_conf *e = &conf->endpoints[i];
+        struct tr_uendpoint *endpoint;
+        if (e->host.len) {
+            struct tr_uname *name = &c->names[c->name_count++];
+            name->cluster = c;
+            name->conf = e;
+            err = tr_uname_start(name);
+        } else {
+            err = tr_uendpoint_new(c, e, &e->addr, &endpoint);
+        }
+    }
+    return err;
+}
+
+enum tr_err tr_cluster_new(struct tr_hworker *worker, struct tr_dns *dns,
+                           const struct tr_upstream *upstream, struct tr_cluster **ret_cluster)
+{
+    struct tr_cluster *c = tr_calloc(1, sizeof *c);
+    if (!c)
+        return TR_ERR_NOMEM;
+    c->worker = worker;
+    c->dns = dns;
+    c->upstream = upstream;
+    c->random =
+        tr_span_hash(upstream->conf->name, (uint64_t)(uintptr_t)c ^ tr_loop_now_ns(worker->loop));
+    tr_list_init(&c->endpoints);
+    tr_list_init(&c->pending);
+    tr_list_init(&c->active);
+    tr_task_init(&c->task, on_task);
+    tr_timer_init(&c->timer, worker->loop, on_timer);
+    enum tr_err err = add_endpoints(c);
+    if (err) {
+        tr_cluster_free(c);
+        return err;
+    }
+    tr_cluster_count_endpoints(c);
+    *ret_cluster = c;
+    return TR_OK;
+}
+
+void tr_cluster_retire(struct tr_cluster *c)
+{
+    c->retired = true;
+    tr_cluster_kick(c);
+}
+
+void tr_cluster_free(struct tr_cluster *c)
+{
+    if (!c)
+        return;
+    c->freeing = true;
+    for (uint32_t i = 0; i < c->name_count; i++)
+        tr_uname_stop(&c->names[i]);
+    struct tr_ucall *call;
+    while ((call = oldest(c)) != NULL)
+        tr_ucall_end(call, TR_ERR_UPSTREAM_CLOSED, ~0u, NULL);
+    c->live_count = 0;
+    tr_list_for_each (it, next, &c->endpoints) /* active calls end with their connections */
+        tr_uendpoint_free(tr_container_of(it, struct tr_uendpoint, node));
+    TR_ASSERT(tr_list_empty(&c->active));
+    tr_timer_stop(&c->timer);
+    tr_task_cancel(&c->task);
+    tr_free(c->names);
+    tr_free(c->live);
+    tr_free(c);
+}
+
+const struct tr_cluster_stats *tr_cluster_stats(const struct tr_cluster *c)
+{
+    return &c->stats;
+}
