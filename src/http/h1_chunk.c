@@ -221,14 +221,15 @@ enum tr_err tr_h1_chunk_trailers(const struct tr_h1_chunk *c, struct tr_arena *a
         return err == TR_ERR_BAD_HEADER
                    ? tr_fail(st, TR_ERR_BAD_CHUNK, "a trailer line is malformed")
                    : err;
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < ret_trailers->count; i++) {
         uint16_t t = ret_trailers->items[i].token;
-        if (t == TR_TOKEN_CONTENT_LENGTH || t == TR_TOKEN_TRANSFER_ENCODING || t == TR_TOKEN_HOST ||
-            t == TR_TOKEN_TRAILER || t == TR_TOKEN_CONTENT_ENCODING || t == TR_TOKEN_CONTENT_TYPE ||
-            t == TR_TOKEN_AUTHORIZATION || t == TR_TOKEN_CONNECTION || t == TR_TOKEN_TE ||
-            t == TR_TOKEN_EXPECT)
+        if (t == TR_TOKEN_CONTENT_LENGTH || t == TR_TOKEN_TRANSFER_ENCODING || t == TR_TOKEN_HOST)
             return tr_fail(st, TR_ERR_BAD_CHUNK,
-                           "a field that belongs into the header section is among the trailers");
+                           "a field of framing or routing is among the trailers");
+        if (t == TR_TOKEN_NONE)
+            ret_trailers->items[kept++] = ret_trailers->items[i];
     }
+    ret_trailers->count = kept;
     return TR_OK;
 }

@@ -33,7 +33,8 @@ enum tr_err tr_h1_chunk_next(struct tr_h1_chunk *chunk, const struct tr_h1_limit
                              struct tr_status *st) TR_MUST_USE;
 
 /* The trailers of a finished body, in the arena; count 0 when there were none. Fields that would
- * change framing or routing are refused (RFC 9110 §6.5.1). BAD_CHUNK, NOMEM. */
+ * change framing or routing are refused; others that mean something to the gateway in a header
+ * section are dropped (RFC 9110 §6.5.1). BAD_CHUNK, NOMEM. */
 enum tr_err tr_h1_chunk_trailers(const struct tr_h1_chunk *chunk, struct tr_arena *arena,
                                  struct tr_headers *ret_trailers, struct tr_status *st) TR_MUST_USE;
 

@@ -137,8 +137,7 @@ static void extensions_are_limited(void **state)
     size_t n = (size_t)snprintf(text, sizeof text, "1;");
     memset(text + n, 'a', 255);
     (void)snprintf(text + n + 255, 20, "\r\nx\r\n0\r\n\r\n");
-    assert_int_equal(verdict(tr_span_cstr(text)),
-                     TR_OK); /* 255 and the CR */
+    assert_int_equal(verdict(tr_span_cstr(text)), TR_OK); /* 255 and the CR */
     memset(text + n, 'a', 256);
     (void)snprintf(text + n + 256, 20, "\r\nx\r\n0\r\n\r\n");
     assert_int_equal(verdict(tr_span_cstr(text)), TR_ERR_BAD_CHUNK);
@@ -202,6 +201,7 @@ static void trailers_are_kept_and_limited(void **state)
     (void)state;
     accepts("5\r\nhello\r\n0\r\nX-Sum: abc \r\nY:\r\n\r\nrest", "hello", "x-sum=abc;y=;", 4);
     accepts("0\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n", "", "a=1;b=2;c=3;", 0);
+    accepts("0\r\nAuthorization: x\r\nA: 1\r\nContent-Type: y\r\n\r\n", "", "a=1;", 0);
     assert_int_equal(verdict(TR_SPAN("0\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n\r\n")),
                      TR_ERR_TOO_MANY_HEADERS);
     char text[300];
@@ -218,8 +218,7 @@ static void trailers_are_kept_and_limited(void **state)
                                       "A: \x01\r\n",
                                       "Content-Length: 5\r\n",
                                       "Transfer-Encoding: chunked\r\n",
-                                      "Host: x\r\n",
-                                      "Authorization: x\r\n"};
+                                      "Host: x\r\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         (void)snprintf(text, sizeof text, "0\r\n%s\r\n", bad[i]);
         if (verdict(tr_span_cstr(text)) != TR_ERR_BAD_CHUNK)
