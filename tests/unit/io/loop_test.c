@@ -3,9 +3,7 @@
 #include "test.h"
 #include "turn.h"
 
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <time.h>
 
 static struct tr_loop *loop;
@@ -30,28 +28,14 @@ static uint64_t real_now(void)
     return (uint64_t)ts.tv_sec * 1000 * MS + (uint64_t)ts.tv_nsec;
 }
 
-/* -- timers ----------------------------------------------------------------------------------- */
 struct alarm {
     struct tr_timer timer;
-    int fired, order;
-    uint64_t at;
-    uint64_t again_ns; /* restart in the callback */
-    struct alarm *stop, *start;
+    int fired;
 };
-static int order;
 
 static void on_alarm(struct tr_timer *timer)
 {
-    struct alarm *a = tr_container_of(timer, struct alarm, timer);
-    a->fired++;
-    a->order = ++order;
-    a->at = real_now();
-    if (a->again_ns && a->fired < 3)
-        assert_int_equal(tr_timer_start(timer, a->again_ns), TR_OK);
-    if (a->stop)
-        tr_timer_stop(&a->stop->timer);
-    if (a->start)
-        assert_int_equal(tr_timer_start(&a->start->timer, 0), TR_OK);
+    tr_container_of(timer, struct alarm, timer)->fired++;
 }
 
 static struct alarm alarm_of(void)
@@ -59,123 +43,6 @@ static struct alarm alarm_of(void)
     struct alarm a = {.fired = 0};
     tr_timer_init(&a.timer, loop, on_alarm);
     return a;
-}
-
-static void timers_fire_in_order_of_due_time(void **state)
-{
-    (void)state;
-    struct alarm a = alarm_of(), b = alarm_of(), c = alarm_of();
-    order = 0;
-    assert_int_equal(tr_timer_start(&a.timer, 6 * MS), TR_OK);
-    assert_int_equal(tr_timer_start(&b.timer, 2 * MS), TR_OK);
-    assert_int_equal(tr_timer_start(&c.timer, 4 * MS), TR_OK);
-    TURN_UNTIL(loop, a.fired && b.fired && c.fired);
-    assert_int_equal(b.order, 1);
-    assert_int_equal(c.order, 2);
-    assert_int_equal(a.order, 3);
-    assert_int_equal(a.fired + b.fired + c.fired, 3);
-    assert_false(tr_timer_running(&a.timer));
-}
-
-static void timer_never_fires_early(void **state)
-{
-    (void)state;
-    for (uint64_t delay = MS / 10; delay < 5 * MS; delay += 7 * MS / 10) {
-        struct alarm a = alarm_of();
-        uint64_t from = real_now();
-        assert_int_equal(tr_timer_start(&a.timer, delay), TR_OK);
-        TURN_UNTIL(loop, a.fired);
-        assert_true(a.at - from >= delay);
-        assert_true(a.at - from < delay + 2000 * MS);
-    }
-}
-
-static void timer_restarts_and_stops(void **state)
-{
-    (void)state;
-    struct alarm a = alarm_of(), b = alarm_of();
-    order = 0;
-    assert_int_equal(tr_timer_start(&a.timer, MS), TR_OK);
-    assert_int_equal(tr_timer_start(&b.timer, 3 * MS), TR_OK);
-    assert_int_equal(tr_timer_start(&a.timer, 5 * MS), TR_OK);
-    assert_true(tr_timer_running(&a.timer));
-    TURN_UNTIL(loop, a.fired);
-    assert_int_equal(b.order, 1);
-    assert_int_equal(a.order, 2);
-    assert_int_equal(tr_timer_start(&a.timer, MS), TR_OK);
-    tr_timer_stop(&a.timer);
-    tr_timer_stop(&a.timer);
-    assert_false(tr_timer_running(&a.timer));
-    assert_int_equal(tr_timer_start(&b.timer, 3 * MS), TR_OK);
-    TURN_UNTIL(loop, b.fired == 2);
-    assert_int_equal(a.fired, 1);
-}
-
-static void timer_may_restart_itself_stop_and_start_others_inside_its_callback(void **state)
-{
-    (void)state;
-    struct alarm a = alarm_of(), b = alarm_of(), c = alarm_of();
-    a.again_ns = MS / 2;
-    a.stop = &b;
-    a.start = &c;
-    assert_int_equal(tr_timer_start(&a.timer, MS), TR_OK);
-    assert_int_equal(tr_timer_start(&b.timer, MS),
-                     TR_OK); /* due in the same turn, but stopped by then */
-    TURN_UNTIL(loop, a.fired == 3 && c.fired == 3);
-    assert_int_equal(b.fired, 0);
-}
-
-static void timer_of_zero_that_restarts_itself_lets_the_loop_turn(void **state)
-{
-    (void)state;
-    struct alarm a = alarm_of();
-    a.again_ns = 1;
-    assert_int_equal(tr_timer_start(&a.timer, 0), TR_OK);
-    for (int turns = 1; a.fired < 3; turns++) {
-        tr_loop_turn(loop, true);
-        assert_true(a.fired <= 2 * turns); /* before and after its sleep */
-        assert_true(turns < 10000);
-    }
-}
-
-static void many_timers_come_out_of_the_heap_sorted(void **state)
-{
-    (void)state;
-    enum { COUNT = 1000 };
-    static struct alarm all[COUNT];
-    uint64_t seed = tr_test_seed();
-    order = 0;
-    for (int i = 0; i < COUNT; i++) {
-        all[i] = alarm_of();
-        assert_int_equal(tr_timer_start(&all[i].timer, tr_test_rand(&seed) % (3 * MS)), TR_OK);
-    }
-    for (int i = 0; i < COUNT; i += 3) /* a third stopped, a third moved */
-        tr_timer_stop(&all[i].timer);
-    for (int i = 1; i < COUNT; i += 3)
-        assert_int_equal(tr_timer_start(&all[i].timer, tr_test_rand(&seed) % (3 * MS)), TR_OK);
-    TURN_UNTIL(loop, order == COUNT - (COUNT + 2) / 3);
-    for (int i = 0; i < COUNT; i++) {
-        assert_int_equal(all[i].fired, i % 3 ? 1 : 0);
-        for (int k = i + 1; k < COUNT && i % 3; k++)
-            if (k % 3 && all[i].timer.due_ns != all[k].timer.due_ns)
-                assert_true((all[i].order < all[k].order) ==
-                            (all[i].timer.due_ns < all[k].timer.due_ns));
-    }
-}
-
-static void timer_start_says_when_the_heap_cannot_grow(void **state)
-{
-    (void)state;
-    struct alarm a = alarm_of();
-    tr_alloc_fail_after(1);
-    enum tr_err err = tr_timer_start(&a.timer, MS);
-    tr_alloc_fail_after(0);
-    assert_int_equal(err, TR_ERR_NOMEM);
-    assert_false(tr_timer_running(&a.timer));
-    assert_int_equal(tr_timer_start(&a.timer, MS), TR_OK);
-    uint64_t calls = tr_alloc_stats().calls;
-    TURN_UNTIL(loop, a.fired);
-    assert_int_equal(tr_alloc_stats().calls, calls);
 }
 
 /* -- tasks ------------------------------------------------------------------------------------ */
@@ -304,74 +171,6 @@ static void run_ends_with_stop(void **state)
     assert_false(tr_timer_running(&timer));
 }
 
-/* -- mailbox ---------------------------------------------------------------------------------- */
-enum { SENDERS = 4, LETTERS = 2000 };
-struct letter {
-    struct tr_mail mail;
-    int sender, number;
-};
-struct reader {
-    int last[SENDERS], count;
-    pthread_t thread;
-};
-
-static void on_letter(struct tr_mail *mail, void *ctx)
-{
-    struct letter *l = tr_container_of(mail, struct letter, mail);
-    struct reader *r = ctx;
-    assert_true(pthread_equal(r->thread, pthread_self()));
-    assert_int_equal(l->number, r->last[l->sender] + 1); /* in order of posting */
-    r->last[l->sender] = l->number;
-    r->count++;
-    free(l);
-}
-
-struct sender {
-    struct tr_mailbox *box;
-    int id;
-};
-
-static void *send_letters(void *arg)
-{
-    struct sender *s = arg;
-    for (int i = 1; i <= LETTERS; i++) {
-        struct letter *l = malloc(sizeof *l);
-        *l = (struct letter){{NULL, on_letter}, s->id, i};
-        tr_mailbox_post(s->box, &l->mail);
-    }
-    return NULL;
-}
-
-static void mailbox_delivers_from_several_threads_in_order(void **state)
-{
-    (void)state;
-    struct reader reader = {.thread = pthread_self()};
-    struct tr_mailbox *box;
-    pthread_t threads[SENDERS];
-    struct sender senders[SENDERS];
-    assert_int_equal(tr_mailbox_new(loop, &reader, &box), TR_OK);
-    for (int i = 0; i < SENDERS; i++) {
-        senders[i] = (struct sender){box, i};
-        assert_int_equal(pthread_create(&threads[i], NULL, send_letters, &senders[i]), 0);
-    }
-    TURN_UNTIL(loop, reader.count == SENDERS * LETTERS);
-    for (int i = 0; i < SENDERS; i++)
-        (void)pthread_join(threads[i], NULL);
-    tr_mailbox_free(box);
-}
-
-static void mailbox_delivers_what_waits_when_it_is_freed(void **state)
-{
-    (void)state;
-    struct reader reader = {.thread = pthread_self()};
-    struct tr_mailbox *box;
-    assert_int_equal(tr_mailbox_new(loop, &reader, &box), TR_OK);
-    struct sender s = {box, 0};
-    (void)send_letters(&s);
-    tr_mailbox_free(box);
-    assert_int_equal(reader.count, LETTERS);
-}
-
 /* -- signals ---------------------------------------------------------------------------------- */
 static int signals;
 static void on_signal(int signum, void *ctx)
@@ -416,20 +215,11 @@ static void making_a_loop_survives_each_failing_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LOOP_TEST(timers_fire_in_order_of_due_time),
-        LOOP_TEST(timer_never_fires_early),
-        LOOP_TEST(timer_restarts_and_stops),
-        LOOP_TEST(timer_may_restart_itself_stop_and_start_others_inside_its_callback),
-        LOOP_TEST(timer_of_zero_that_restarts_itself_lets_the_loop_turn),
-        LOOP_TEST(many_timers_come_out_of_the_heap_sorted),
-        LOOP_TEST(timer_start_says_when_the_heap_cannot_grow),
         LOOP_TEST(tasks_run_once_at_the_end_of_the_turn),
         LOOP_TEST(tasks_deferred_by_timers_run_before_the_loop_sleeps),
         LOOP_TEST(now_is_read_once_per_turn),
         LOOP_TEST(lag_tells_how_late_a_turn_began),
         LOOP_TEST(run_ends_with_stop),
-        LOOP_TEST(mailbox_delivers_from_several_threads_in_order),
-        LOOP_TEST(mailbox_delivers_what_waits_when_it_is_freed),
         LOOP_TEST(signal_runs_on_the_loop),
         cmocka_unit_test(making_a_loop_survives_each_failing_allocation),
     };
