@@ -23,6 +23,24 @@ static void free_builder(struct tr_router *r)
     r->child_slots = NULL;
 }
 
+static void free_compiled(struct tr_router *r)
+{
+    tr_free(r->nodes);
+    tr_free(r->edges);
+    tr_free(r->groups);
+    tr_free(r->leaves);
+    tr_free(r->hot);
+    tr_free(r->ranges);
+    tr_free(r->texts);
+    r->nodes = NULL;
+    r->edges = NULL;
+    r->groups = NULL;
+    r->leaves = NULL;
+    r->hot = NULL;
+    r->ranges = NULL;
+    r->texts = NULL;
+}
+
 void tr_router_free(struct tr_router *router)
 {
     if (!router)
@@ -31,11 +49,7 @@ void tr_router_free(struct tr_router *router)
     tr_free(router->routes);
     tr_free(router->customs);
     tr_free(router->custom_slots);
-    tr_free(router->nodes);
-    tr_free(router->edges);
-    tr_free(router->groups);
-    tr_free(router->leaves);
-    tr_free(router->texts);
+    free_compiled(router);
     tr_free(router);
 }
 
@@ -276,6 +290,8 @@ enum tr_err tr_router_add(struct tr_router *router, struct tr_span verb,
     return TR_OK;
 }
 
+_Static_assert(TR_TEMPLATE_SEGMENTS_MAX <= UINT8_MAX, "segments are numbered in a byte");
+
 /* -- compiling ------------------------------------------------------------------------------------
  */
 /* Slots for a node's literal children: a power of two, not full, so that most are found at once. */
@@ -332,32 +348,51 @@ static void compile_leaves(struct tr_router *r)
     }
 }
 
+static void compile_hot(struct tr_router *r)
+{
+    uint32_t ranges = 0;
+    for (uint32_t i = 0; i < r->route_count; i++) {
+        const struct route *route = &r->routes[i];
+        const struct tr_template *t = route->tmpl;
+        r->hot[i] = (struct hot_route){
+            .target = route->target,
+            .tmpl = t,
+            .vars = t->vars,
+            .ranges = ranges,
+            .method = route->method,
+            .deep = (uint8_t)t->deep,
+            .segment_count = (uint8_t)t->segment_count,
+            .var_count = (uint8_t)t->var_count,
+        };
+        for (uint32_t v = 0; v < t->var_count; v++) {
+            const struct tr_template_var *var = &t->vars[v];
+            r->ranges[ranges++] =
+                (struct range){(uint8_t)var->first, (uint8_t)(var->first + var->count)};
+        }
+    }
+}
+
 static enum tr_err compile_alloc(struct tr_router *r)
 {
-    size_t slots = 0, texts = 0;
+    size_t slots = 0, texts = 0, ranges = 0;
     for (uint32_t i = 0; i < r->b_node_count; i++) {
         slots += r->b_nodes[i].literals ? slots_for(r->b_nodes[i].literals) : 0;
         texts += r->b_nodes[i].literal.len;
     }
+    for (uint32_t i = 0; i < r->route_count; i++)
+        ranges += r->routes[i].tmpl->var_count;
     if (slots > UINT32_MAX || texts > UINT32_MAX)
         return TR_ERR_NOMEM;
     r->nodes = tr_calloc((size_t)r->b_node_count + 1, sizeof *r->nodes);
     r->edges = tr_calloc(slots + 1, sizeof *r->edges);
     r->groups = tr_calloc((size_t)r->b_group_count + 1, sizeof *r->groups);
     r->leaves = tr_calloc((size_t)r->route_count + 1, sizeof *r->leaves);
+    r->hot = tr_calloc((size_t)r->route_count + 1, sizeof *r->hot);
+    r->ranges = tr_calloc(ranges + 1, sizeof *r->ranges);
     r->texts = tr_malloc(texts + 1);
-    if (r->nodes && r->edges && r->groups && r->leaves && r->texts)
+    if (r->nodes && r->edges && r->groups && r->leaves && r->hot && r->ranges && r->texts)
         return TR_OK;
-    tr_free(r->nodes);
-    tr_free(r->edges);
-    tr_free(r->groups);
-    tr_free(r->leaves);
-    tr_free(r->texts);
-    r->nodes = NULL;
-    r->edges = NULL;
-    r->groups = NULL;
-    r->leaves = NULL;
-    r->texts = NULL;
+    free_compiled(r);
     return TR_ERR_NOMEM;
 }
 
@@ -389,6 +424,7 @@ enum tr_err tr_router_freeze(struct tr_router *router)
             compile_edge(r, &r->b_nodes[i], i, &text);
     }
     compile_leaves(r);
+    compile_hot(r);
     free_builder(r);
     r->frozen = true;
     return TR_OK;

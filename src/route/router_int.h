@@ -63,6 +63,22 @@ struct leaf {
     uint32_t routes, route_count;
 };
 
+/* What a match needs of a route, apart from what `check` and `explain` need (struct route at the
+ * same index): with many routes the cache is what a look-up costs. */
+struct hot_route {
+    void *target;
+    const struct tr_template *tmpl;
+    const struct tr_template_var *vars;
+    uint32_t ranges; /* in ranges: one for each variable */
+    uint8_t method;
+    uint8_t deep, segment_count, var_count;
+};
+
+/* The segments of a variable: [first, end) of the template. */
+struct range {
+    uint8_t first, end;
+};
+
 struct name_slot {
     uint32_t hash;
     uint32_t id; /* 0: empty */
@@ -89,6 +105,8 @@ struct tr_router {
     struct edge *edges;
     struct group *groups;
     struct leaf *leaves;
+    struct hot_route *hot;
+    struct range *ranges;
     char *texts;
 };
 

@@ -173,16 +173,16 @@ const struct leaf *walk_next(struct walk *w)
 
 /* -- match
  * ----------------------------------------------------------------------------------------- */
-static const struct route *pick_route(const struct tr_router *r, const struct leaf *leaf,
-                                      enum tr_method method, struct tr_span verb_text)
+static const struct hot_route *pick_route(const struct tr_router *r, const struct leaf *leaf,
+                                          enum tr_method method, struct tr_span verb_text)
 {
-    const struct route *get = NULL, *any = NULL;
-    for (uint32_t i = 0; i < leaf->route_count; i++) {
-        const struct route *route = &r->routes[leaf->routes + i];
+    const struct hot_route *get = NULL, *any = NULL;
+    for (uint32_t i = leaf->routes; i < leaf->routes + leaf->route_count; i++) {
+        const struct hot_route *route = &r->hot[i];
         if (route->method == (uint8_t)ROUTER_ANY_VERB)
             any = route;
         else if (route->method == (uint8_t)method &&
-                 (method != TR_METHOD_OTHER || tr_span_eq(route->verb, verb_text)))
+                 (method != TR_METHOD_OTHER || tr_span_eq(r->routes[i].verb, verb_text)))
             return route;
         else if (route->method == TR_METHOD_GET && method == TR_METHOD_HEAD)
             get = route;
@@ -202,23 +202,22 @@ static struct tr_span segments_text(struct walk *w, uint32_t from, uint32_t to)
     return tr_span(w->path.ptr + start, last->off + last->len - start);
 }
 
-static void fill_match(struct walk *w, const struct route *route, struct tr_route_match *m)
+static void fill_match(struct walk *w, const struct hot_route *route, struct tr_route_match *m)
 {
-    const struct tr_template *t = route->tmpl;
+    const struct range *ranges = w->r->ranges + route->ranges;
     m->result = TR_MATCH_FOUND;
     m->target = route->target;
-    m->tmpl = t;
-    m->capture_count = t->var_count;
+    m->tmpl = route->tmpl;
+    m->capture_count = route->var_count;
     /* behind the "**" the template's segments are counted from the end of the path */
-    uint32_t shift = w->count - t->segment_count; /* modulo 2^32: -1 when "**" takes none */
-    for (uint32_t i = 0; i < t->var_count; i++) {
-        const struct tr_template_var *v = &t->vars[i];
-        uint32_t first = v->first, end = (uint32_t)v->first + v->count;
-        if (first > t->deep)
+    uint32_t shift = w->count - route->segment_count; /* modulo 2^32: -1 when "**" takes none */
+    for (uint32_t i = 0; i < route->var_count; i++) {
+        uint32_t first = ranges[i].first, end = ranges[i].end;
+        if (first > route->deep)
             first += shift;
-        if (end > t->deep)
+        if (end > route->deep)
             end += shift;
-        m->captures[i] = (struct tr_capture){segments_text(w, first, end), v};
+        m->captures[i] = (struct tr_capture){segments_text(w, first, end), &route->vars[i]};
     }
 }
 
@@ -245,7 +244,7 @@ void tr_router_match(const struct tr_router *router, enum tr_method method,
             continue;
         }
         while ((leaf = walk_next(&w)) != NULL) {
-            const struct route *route = pick_route(router, leaf, method, verb_text);
+            const struct hot_route *route = pick_route(router, leaf, method, verb_text);
             if (route) {
                 fill_match(&w, route, ret_match);
                 return;
