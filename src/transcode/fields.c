@@ -10,7 +10,8 @@
 
 struct syntax {
     struct tr_span name;
-    struct syntax *first, *last, *next; /* children; none: the whole */
+    struct syntax *first, *last, *next; /* children, each name once */
+    bool whole;                         /* named without anything below at least once */
 };
 
 struct parser {
@@ -66,16 +67,24 @@ static enum tr_err take_name(struct parser *p, struct syntax *parent, struct syn
         return refuse(p, "a name is missing");
     if (++p->names > TR_FIELDS_NAMES_MAX)
         return refuse(p, "too many names");
-    struct syntax *node = TR_ARENA_NEW(p->arena, struct syntax);
+    struct tr_span name = tr_span_sub(p->text, from, p->at - from);
+    skip_spaces(p);
+    struct syntax *node = parent->first;
+    while (node && !tr_span_eq(node->name, name))
+        node = node->next;
+    if (node) {
+        *ret = node;
+        return TR_OK;
+    }
+    node = TR_ARENA_NEW(p->arena, struct syntax);
     if (!node)
         return TR_ERR_NOMEM;
-    node->name = tr_span_sub(p->text, from, p->at - from);
+    node->name = name;
     if (parent->last)
         parent->last->next = node;
     else
         parent->first = node;
     parent->last = node;
-    skip_spaces(p);
     *ret = node;
     return TR_OK;
 }
@@ -104,6 +113,7 @@ static enum tr_err parse(struct parser *p, struct syntax *root)
             }
             continue;
         }
+        node->whole = true;
         while (c == ')') {
             if (!open)
                 return refuse(p, "a parenthesis is not open");
@@ -308,7 +318,7 @@ static enum tr_err apply_to_message(struct compiler *c, struct node *n, const st
     if (is_star(s)) {
         for (uint32_t slot = 0; slot < n->tree.slot_count; slot++) {
             enum tr_err err = TR_OK;
-            if (!s->first)
+            if (s->whole)
                 keep_whole(n, slot);
             else if (star_enters(field_at(type, slot), s))
                 err = keep_part(c, n, slot, s, true);
@@ -321,7 +331,7 @@ static enum tr_err apply_to_message(struct compiler *c, struct node *n, const st
     if (!fd)
         return lenient ? TR_OK : refuse_name(c->st, s->name, "is not a field here");
     uint32_t slot = tr_field_slot(type, fd);
-    if (!s->first) {
+    if (s->whole) {
         keep_whole(n, slot);
         return TR_OK;
     }
@@ -378,13 +388,13 @@ static bool has_parts(const struct node *map)
 static enum tr_err apply_to_map(struct compiler *c, struct node *n, const struct syntax *all,
                                 const struct syntax *s, bool lenient)
 {
-    if (s->first && !has_parts(n))
+    if (!s->whole && !has_parts(n))
         return lenient ? TR_OK : refuse_name(c->st, s->name, "has no fields to choose from");
     struct node *sub = NULL;
     if (is_star(s)) {
         bool whole = n->tree.every_key && !n->every;
         n->tree.every_key = true;
-        if (!s->first || whole) {
+        if (s->whole || whole) {
             n->every = NULL;
             return TR_OK;
         }
@@ -397,7 +407,7 @@ static enum tr_err apply_to_map(struct compiler *c, struct node *n, const struct
     enum tr_err err = find_key(c, n, s->name, &key, &is_new);
     if (err)
         return err;
-    if (!s->first || (!is_new && !key->sub)) {
+    if (s->whole || (!is_new && !key->sub)) {
         key->sub = NULL;
         return TR_OK;
     }
@@ -407,7 +417,7 @@ static enum tr_err apply_to_map(struct compiler *c, struct node *n, const struct
             return TR_ERR_NOMEM;
         key->sub = &sub->tree;
         for (const struct syntax *k = all->first; k; k = k->next) {
-            if (is_star(k) && k->first) {
+            if (is_star(k) && !k->whole) {
                 err = later(c, k, sub, lenient);
                 if (err)
                     return err;
@@ -442,13 +452,13 @@ enum tr_err tr_field_tree_compile(struct tr_arena *arena, const struct tr_msgtyp
                                   const struct tr_field_tree **ret_tree, struct tr_status *st)
 {
     struct parser p = {.arena = arena, .text = text, .st = st};
-    struct syntax root = {{NULL, 0}, NULL, NULL, NULL};
+    struct syntax root = {.first = NULL};
     enum tr_err err = parse(&p, &root);
     if (err)
         return err;
     bool whole = true;
     for (const struct syntax *s = root.first; s; s = s->next)
-        whole = whole && is_star(s) && !s->first;
+        whole = whole && is_star(s) && s->whole;
     if (whole) {
         *ret_tree = NULL;
         return TR_OK;
