@@ -305,15 +305,8 @@ static void json2pb_widens_lengths_of_every_size(void **state)
         assert_int_equal(tr_buf_append(&in, tr_span(head, n)), TR_OK);
         for (size_t k = 0; k < sizes[i]; k++)
             assert_int_equal(tr_buf_push(&in, 'x'), TR_OK);
-        static const char *const before[] = {"",
-                                             "\x1a\x01"
-                                             "a",
-                                             ""};
-        static const char *const after[] = {"\x0a\x01"
-                                            "b",
-                                            "\x10\x07",
-                                            "\x0a\x01"
-                                            "c"};
+        static const char *const before[] = {"", "\032\001a", ""};
+        static const char *const after[] = {"\012\001b", "\020\007", "\012\001c"};
         for (int level = 0; level < 3; level++) {
             tr_buf_clear(&want);
             assert_int_equal(tr_buf_append(&want, tr_span_cstr(before[level])), TR_OK);
@@ -353,8 +346,7 @@ static void json2pb_takes_one_value_of_many(void **state)
         assert_int_equal(tr_json2pb_run(j, &scan, &st), TR_OK);
         tr_arena_rewind(&arena, mark);
     }
-    assert_span_equal(tr_buf_span(&out), "\x0a\x01"
-                                         "a\x10\x02");
+    assert_span_equal(tr_buf_span(&out), "\012\001a\020\002");
     struct tr_json2pb *j = tr_json2pb_new(&arena, j2p_type("j2p.Author"), NULL, &opts, &out);
     assert_non_null(j);
     assert_int_equal(tr_json2pb_run(j, &scan, &st), TR_ERR_EOF);

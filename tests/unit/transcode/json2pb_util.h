@@ -145,7 +145,7 @@ static inline void j2p_text(struct tr_buf *out, const struct tr_msgtype *type, s
         uint32_t group;
     } stack[256];
     int top = 0;
-    const char *p = wire.ptr;
+    const char *p = wire.len ? wire.ptr : "";
     struct tr_span url = {NULL, 0};
     stack[0].type = type;
     stack[0].end = p + wire.len;
