@@ -326,20 +326,21 @@ static enum tr_err check_again(struct query *q)
 /* -- the whole -- */
 
 /* Standard base64 may have been sent with a bare '+', which was read as a space. */
-static void restore_plus(struct query *q)
+static enum tr_err restore_plus(struct query *q)
 {
     const struct tr_field *f = q->chain[q->depth - 1];
     if (f->flags & TR_FF_MAP)
         f = &f->sub.msg->fields[1];
     bool bytes = f->type == TR_FT_BYTES || (is_message(f) && f->sub.msg->wkt == TR_WKT_BYTES_VALUE);
     if (!bytes || tr_span_find(q->value, ' ') == q->value.len)
-        return;
+        return TR_OK;
     char *p = tr_arena_alloc(q->scratch, q->value.len + 1);
     if (!p)
-        return; /* the space will be refused */
+        return tr_fail(q->st, TR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < q->value.len; i++)
         p[i] = q->value.ptr[i] == ' ' ? '+' : q->value.ptr[i];
     q->value.ptr = p;
+    return TR_OK;
 }
 
 static bool ignored(const struct query *q)
@@ -366,9 +367,10 @@ static enum tr_err parameter(struct query *q)
         err = check_leaf(q);
     if (!err)
         err = check_again(q);
+    if (!err)
+        err = restore_plus(q);
     if (err)
         return err;
-    restore_plus(q);
     if (q->chain[0] == q->opts->mask_field)
         q->ret->mask_set = true;
     return tr_bind_encode(q->chain, q->depth, q->map_key, q->value, TR_ERR_QUERY_VALUE, q->out,
