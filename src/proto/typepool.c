@@ -164,9 +164,10 @@ enum tr_err tr_typepool_freeze(struct tr_typepool *pool, bool all, struct tr_sta
     enum tr_err err = all ? reach_all(pool) : reach_builtin(pool);
     if (!err)
         err = tr_pool_compile(pool);
+    if (!err)
+        err = tr_pool_mark_required(pool);
     if (err)
         return tr_fail(st, err, "out of memory");
-    tr_pool_mark_required(pool);
     pool->state = TR_POOL_FROZEN;
     return TR_OK;
 }

@@ -222,30 +222,3 @@ enum tr_err tr_pool_compile(struct tr_typepool *pool)
     }
     return TR_OK;
 }
-
-static bool reaches_required(const struct tr_msgtype *type)
-{
-    for (uint32_t i = 0; i < type->field_count + type->extension_count; i++) {
-        const struct tr_field *f =
-            i < type->field_count ? &type->fields[i] : type->extensions[i - type->field_count];
-        if ((f->type == TR_FT_MESSAGE || f->type == TR_FT_GROUP) && f->sub.msg->has_required_below)
-            return true;
-    }
-    return false;
-}
-
-void tr_pool_mark_required(struct tr_typepool *pool)
-{
-    bool changed = false;
-    for (struct tr_msg_decl *m = pool->msgs; m; m = m->next)
-        if (m->compiled && m->type->required_count)
-            m->type->has_required_below = changed = true;
-    /* A fixed point: as many rounds as the longest chain, and no round at all without proto2's
-     * required. */
-    while (changed) {
-        changed = false;
-        for (struct tr_msg_decl *m = pool->msgs; m; m = m->next)
-            if (m->compiled && !m->type->has_required_below && reaches_required(m->type))
-                m->type->has_required_below = changed = true;
-    }
-}

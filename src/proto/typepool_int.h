@@ -77,6 +77,7 @@ struct tr_msg_decl {
     struct tr_msg_decl *next; /* of the pool, in order of declaration */
     struct tr_msg_decl *next_todo;
     uint32_t ext_count;
+    uint32_t index; /* in the pool */
     uint16_t field_count, oneof_count;
     uint8_t wkt;
     bool is_map_entry, message_set, json_strict, compiled;
@@ -178,7 +179,8 @@ extern const char *const tr_pool_always_compiled[];
 const struct tr_msgtype *tr_pool_reach(struct tr_typepool *pool, struct tr_msg_decl *msg);
 const struct tr_enumtype *tr_pool_enum_type(struct tr_typepool *pool, struct tr_enum_decl *en);
 enum tr_err tr_pool_compile(struct tr_typepool *pool) TR_MUST_USE;
-void tr_pool_mark_required(struct tr_typepool *pool);
+/* typepool_required.c: has_required_below of every compiled type. */
+enum tr_err tr_pool_mark_required(struct tr_typepool *pool) TR_MUST_USE;
 /* typepool_default.c: the JSON text of the default that is not the type's zero; empty when there is
  * none; ptr NULL: out of memory. *ret_bad: default_value does not fit the type (then empty). */
 struct tr_span tr_pool_default_json(struct tr_typepool *pool, const struct tr_field_decl *field,

@@ -141,6 +141,13 @@ static enum tr_err link_messages(struct tr_typepool *pool)
 static void attach(struct tr_typepool *pool, struct tr_ext_decl *e)
 {
     struct tr_msg_decl *m = e->extendee->of.msg;
+    if (e->field.number >
+        TR_FIELD_NUMBER_MAX) { /* only a message set may have it, and then no tag carries it */
+        if (!m->message_set)
+            tr_pool_problem(pool, e->file, "%s: field number %u is out of range", e->field.name,
+                            (unsigned)e->field.number);
+        return;
+    }
     struct tr_ext_decl **at = &m->exts;
     while (*at && (*at)->field.number < e->field.number)
         at = &(*at)->next_same;

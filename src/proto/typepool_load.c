@@ -310,7 +310,7 @@ static enum tr_err load_pending(struct tr_load *l, const struct tr_load_pending 
         return err;
     *pool->msg_tail = m;
     pool->msg_tail = &m->next;
-    pool->stats.messages++;
+    m->index = pool->stats.messages++;
     return TR_OK;
 }
 

@@ -49,7 +49,8 @@ static enum tr_err copy_text(struct tr_load *l, const char *text, const char **r
 
 static void check_field(const struct tr_load *l, const pb_field *pb, struct tr_span owner)
 {
-    if (!pb->has_number || pb->number < 1 || pb->number > TR_FIELD_NUMBER_MAX ||
+    bool too_large = pb->number > TR_FIELD_NUMBER_MAX && !pb->extendee; /* link asks the extendee */
+    if (!pb->has_number || pb->number < 1 || too_large ||
         (pb->number >= 19000 && pb->number <= 19999))
         tr_pool_problem(l->pool, l->file, "%.*s.%s: field number %d is out of range",
                         TR_FMT_SPAN(owner), pb->name, (int)pb->number);

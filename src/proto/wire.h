@@ -1,4 +1,5 @@
-/* The protobuf wire format: bounded readers and writers, inline for the hot loops. Encoding: protobuf.dev "Encoding". */
+/* The protobuf wire format: bounded readers and writers, inline for the hot loops. Encoding:
+ * protobuf.dev "Encoding". */
 #ifndef TR_PROTO_WIRE_H
 #define TR_PROTO_WIRE_H
 
@@ -28,7 +29,8 @@ static inline bool tr_wire_varint(const char **p, const char *end, uint64_t *ret
     return tr_wire_varint_slow(p, end, ret);
 }
 /* A tag of at most 5 bytes whose field number is 1..2^29-1; false otherwise. */
-static inline bool tr_wire_tag(const char **p, const char *end, uint32_t *ret_number, uint32_t *ret_type)
+static inline bool tr_wire_tag(const char **p, const char *end, uint32_t *ret_number,
+                               uint32_t *ret_type)
 {
     uint64_t v;
     if (!tr_wire_varint(p, end, &v) || v > UINT32_MAX || (v >> 3) == 0)
@@ -62,7 +64,8 @@ static inline bool tr_wire_len(const char **p, const char *end, struct tr_span *
     *p += n;
     return true;
 }
-/* Skips the value of a field whose tag was just read; groups to a depth of 100 (no recursion). false: malformed. */
+/* Skips the value of a field whose tag was just read; groups to a depth of 100 (no recursion).
+ * false: malformed. */
 bool tr_wire_skip(const char **p, const char *end, uint32_t number, uint32_t wire_type);
 
 static inline uint32_t tr_wire_zigzag32(int32_t v)

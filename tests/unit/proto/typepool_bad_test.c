@@ -395,6 +395,26 @@ static void extensions_need_their_place(void **state)
                "a.proto: p.w: the type \"p.Gone\" is not defined\n");
 }
 
+static void only_message_sets_have_extensions_beyond_the_tags(void **state)
+{
+    (void)state;
+    struct tr_buf options;
+    for (int message_set = 0; message_set < 2; message_set++) {
+        struct one o;
+        one_begin(&o, NULL);
+        tr_buf_init(&options);
+        fds_varint(&options, 1, (uint64_t)message_set);
+        fds_put(&o.msg, FDS_MSG_OPTIONS, &options);
+        fds_field(&o.file, FDS_FILE_EXTENSION,
+                  (struct fds_field){.name = "x",
+                                     .number = INT32_MAX,
+                                     .type = TR_FT_MESSAGE,
+                                     .type_name = ".p.M",
+                                     .extendee = ".p.M"});
+        expect(&o, message_set ? "" : "a.proto: p.x: field number 2147483647 is out of range\n");
+    }
+}
+
 static void put_service(struct one *o, const char *input, const char *output,
                         struct tr_span options)
 {
@@ -655,6 +675,7 @@ int main(void)
         cmocka_unit_test(enums_have_values),
         cmocka_unit_test(names_are_declared_once),
         cmocka_unit_test(extensions_need_their_place),
+        cmocka_unit_test(only_message_sets_have_extensions_beyond_the_tags),
         cmocka_unit_test(methods_need_messages),
         cmocka_unit_test(a_rule_in_two_records_merges),
         cmocka_unit_test(a_malformed_rule_is_told),
