@@ -62,27 +62,28 @@ static void run_next(struct tr_loop *loop)
 static void on_wake(uv_timer_t *timer)
 {
     struct tr_loop *loop = timer->data;
-    loop->armed_ms = UINT64_MAX; /* prepare, which follows, runs what is due */
+    loop->armed_ns = UINT64_MAX; /* prepare, which follows, runs what is due */
 }
 
-/* Sets the length of the sleep. libuv counts in milliseconds: rounded up, so that no turn is spent
- * in vain. */
+/* Sets the length of the sleep. libuv counts in milliseconds, from now: rounded up, so that no turn
+ * is spent in vain. When the loop wakes sooner, libuv may find its timer due a part of a
+ * millisecond early: then this sets it again. */
 static void arm(struct tr_loop *loop, bool no_sleep)
 {
-    uint64_t due_ms = UINT64_MAX;
+    uint64_t due = UINT64_MAX;
     if (no_sleep || !tr_list_empty(&loop->next))
-        due_ms = 0;
+        due = 0;
     else if (loop->timers.count)
-        due_ms = loop->timers.slots[0].due_ns / NS_PER_MS + 1;
-    if (due_ms == loop->armed_ms)
+        due = loop->timers.slots[0].due_ns;
+    if (due == loop->armed_ns)
         return;
-    if (due_ms == UINT64_MAX) {
+    if (due == UINT64_MAX) {
         (void)uv_timer_stop(&loop->wake);
     } else {
-        uint64_t now_ms = uv_now(&loop->uv);
-        (void)uv_timer_start(&loop->wake, on_wake, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+        uint64_t left = due > loop->now_ns ? due - loop->now_ns : 0;
+        (void)uv_timer_start(&loop->wake, on_wake, left / NS_PER_MS + (left % NS_PER_MS != 0), 0);
     }
-    loop->armed_ms = due_ms;
+    loop->armed_ns = due;
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -128,7 +129,7 @@ enum tr_err tr_loop_new(struct tr_loop **ret_loop)
         tr_free(loop);
         return TR_ERR_IO;
     }
-    loop->armed_ms = UINT64_MAX;
+    loop->armed_ns = UINT64_MAX;
     tr_list_init(&loop->tasks);
     tr_list_init(&loop->next);
     tr_list_init(&loop->round);

@@ -24,7 +24,7 @@ struct tr_loop {
     uv_check_t check;
     uv_timer_t wake;   /* bounds the sleep; our timers run in prepare */
     uv_async_t alive;  /* keeps uv_run going while nothing else is open */
-    uint64_t armed_ms; /* absolute due of wake; UINT64_MAX = not running */
+    uint64_t armed_ns; /* what wake is set for; UINT64_MAX = not running */
 
     uint64_t now_ns;
     int64_t unix_s;
