@@ -148,4 +148,48 @@ static inline struct tr_typepool *fds_pool(const struct tr_span *sets, size_t co
     return pool;
 }
 
+/* One file with one message M; fields are put by the caller. */
+struct fds_one {
+    struct tr_buf set, file, msg;
+};
+
+static inline void fds_one_begin(struct fds_one *o, const char *syntax)
+{
+    memset(o, 0, sizeof *o);
+    fds_file_head(&o->file, "a.proto", "p", syntax);
+    fds_text(&o->msg, 1, "M");
+}
+
+static inline void fds_one_end(struct fds_one *o)
+{
+    fds_put(&o->file, FDS_FILE_MESSAGE, &o->msg);
+    fds_put(&o->set, FDS_SET_FILE, &o->file);
+}
+
+static inline void fds_one_fini(struct fds_one *o)
+{
+    tr_buf_fini(&o->set);
+    tr_buf_fini(&o->file);
+    tr_buf_fini(&o->msg);
+}
+
+/* A service S with one method Call. */
+static inline void fds_put_service(struct fds_one *o, const char *input, const char *output,
+                                   struct tr_span options)
+{
+    struct tr_buf s, m;
+    tr_buf_init(&s);
+    tr_buf_init(&m);
+    fds_text(&m, 1, "Call");
+    if (input)
+        fds_text(&m, 2, input);
+    if (output)
+        fds_text(&m, 3, output);
+    if (options.len)
+        fds_bytes(&m, 4, options);
+    fds_text(&s, 1, "S");
+    fds_put(&s, 2, &m);
+    fds_put(&o->file, FDS_FILE_SERVICE, &s);
+}
+
 #endif

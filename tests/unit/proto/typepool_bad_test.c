@@ -1,54 +1,26 @@
-/* Sets that protoc would not make: what the pool says of them, and that it never does worse than
- * refuse. */
-#include "bookstore_pb.h"
-#include "everything_pb.h"
+/* Sets that protoc would not make: what the pool says of them. */
 #include "fds.h"
 #include "test.h"
 
 #include <stdio.h>
 
-/* One file with one message M; fields are put by the caller. */
-struct one {
-    struct tr_buf set, file, msg;
-};
-
-static void one_begin(struct one *o, const char *syntax)
-{
-    memset(o, 0, sizeof *o);
-    fds_file_head(&o->file, "a.proto", "p", syntax);
-    fds_text(&o->msg, 1, "M");
-}
-
-static void one_end(struct one *o)
-{
-    fds_put(&o->file, FDS_FILE_MESSAGE, &o->msg);
-    fds_put(&o->set, FDS_SET_FILE, &o->file);
-}
-
-static void one_fini(struct one *o)
-{
-    tr_buf_fini(&o->set);
-    tr_buf_fini(&o->file);
-    tr_buf_fini(&o->msg);
-}
-
 /* Loads and links; the report must be `want` exactly ("" for success). */
-static void expect(struct one *o, const char *want)
+static void expect(struct fds_one *o, const char *want)
 {
-    one_end(o);
+    fds_one_end(o);
     struct tr_span set = tr_buf_span(&o->set);
     struct fds_report report;
     struct tr_typepool *pool = fds_pool(&set, 1, &report);
     assert_string_equal(report.text, want);
     assert_int_equal(pool != NULL, want[0] == '\0');
     tr_typepool_free(pool);
-    one_fini(o);
+    fds_one_fini(o);
 }
 
 static void expect_field(const char *syntax, struct fds_field f, const char *want)
 {
-    struct one o;
-    one_begin(&o, syntax);
+    struct fds_one o;
+    fds_one_begin(&o, syntax);
     fds_field(&o.msg, FDS_MSG_FIELD, f);
     expect(&o, want);
 }
@@ -99,8 +71,8 @@ static void types_must_be_known(void **state)
 static void a_missing_type_is_told_once(void **state)
 {
     (void)state;
-    struct one o;
-    one_begin(&o, "proto3");
+    struct fds_one o;
+    fds_one_begin(&o, "proto3");
     fds_field(&o.msg, FDS_MSG_FIELD,
               (struct fds_field){"a", 1, 0, TR_FT_MESSAGE, ".q.Gone", .json_name = "a"});
     fds_field(&o.msg, FDS_MSG_FIELD,
@@ -113,10 +85,10 @@ static void relative_names_are_found_from_the_inside_out(void **state)
     (void)state;
     static const char *const names[] = {"M", "p.M", "Inner", "M.Inner", ".p.M.Inner"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct one o;
+        struct fds_one o;
         struct tr_buf inner;
         tr_buf_init(&inner);
-        one_begin(&o, "proto3");
+        fds_one_begin(&o, "proto3");
         /* also without a type: message or enum is what the name turns out to be */
         fds_field(&o.msg, FDS_MSG_FIELD,
                   (struct fds_field){.name = "f",
@@ -125,7 +97,7 @@ static void relative_names_are_found_from_the_inside_out(void **state)
                                      .type_name = names[i]});
         fds_text(&inner, 1, "Inner");
         fds_put(&o.msg, FDS_MSG_NESTED, &inner);
-        one_end(&o);
+        fds_one_end(&o);
         struct tr_span set = tr_buf_span(&o.set);
         struct fds_report report;
         struct tr_typepool *pool = fds_pool(&set, 1, &report);
@@ -134,15 +106,15 @@ static void relative_names_are_found_from_the_inside_out(void **state)
         assert_int_equal(m->fields[0].type, TR_FT_MESSAGE);
         assert_span_equal(m->fields[0].sub.msg->full_name, i < 2 ? "p.M" : "p.M.Inner");
         tr_typepool_free(pool);
-        one_fini(&o);
+        fds_one_fini(&o);
     }
 }
 
 static void two_fields_clash(struct fds_field a, struct fds_field b, const char *syntax,
                              const char *want)
 {
-    struct one o;
-    one_begin(&o, syntax);
+    struct fds_one o;
+    fds_one_begin(&o, syntax);
     a.type = b.type = TR_FT_INT32;
     fds_field(&o.msg, FDS_MSG_FIELD, a);
     fds_field(&o.msg, FDS_MSG_FIELD, b);
@@ -176,13 +148,13 @@ static void json_names_clash_as_protoc_says(void **state)
 static void json_name_wins_over_another_fields_proto_name(void **state)
 {
     (void)state;
-    struct one o;
-    one_begin(&o, "proto3");
+    struct fds_one o;
+    fds_one_begin(&o, "proto3");
     fds_field(&o.msg, FDS_MSG_FIELD,
               (struct fds_field){.name = "b", .number = 1, .type = TR_FT_INT32, .json_name = "x"});
     fds_field(&o.msg, FDS_MSG_FIELD,
               (struct fds_field){.name = "a", .number = 2, .type = TR_FT_INT32, .json_name = "b"});
-    one_end(&o);
+    fds_one_end(&o);
     struct tr_span set = tr_buf_span(&o.set);
     struct fds_report report;
     struct tr_typepool *pool = fds_pool(&set, 1, &report);
@@ -191,7 +163,7 @@ static void json_name_wins_over_another_fields_proto_name(void **state)
     assert_int_equal(tr_msgtype_field_by_name(m, TR_SPAN("x"))->number, 1);
     assert_int_equal(tr_msgtype_field_by_name(m, TR_SPAN("a"))->number, 2);
     tr_typepool_free(pool);
-    one_fini(&o);
+    fds_one_fini(&o);
 }
 
 static void names_must_be_identifiers(void **state)
@@ -271,10 +243,10 @@ static void defaults_must_fit(void **state)
 static void map_entries_have_a_shape(void **state)
 {
     (void)state;
-    struct one o;
+    struct fds_one o;
     struct tr_buf options;
     tr_buf_init(&options);
-    one_begin(&o, "proto3");
+    fds_one_begin(&o, "proto3");
     fds_field(&o.msg, FDS_MSG_FIELD,
               (struct fds_field){.name = "key", .number = 1, .type = TR_FT_DOUBLE});
     fds_field(&o.msg, FDS_MSG_FIELD,
@@ -287,7 +259,7 @@ static void map_entries_have_a_shape(void **state)
 static void well_known_types_must_look_so(void **state)
 {
     (void)state;
-    struct one o;
+    struct fds_one o;
     memset(&o, 0, sizeof o);
     fds_file_head(&o.file, "mine.proto", "google.protobuf", "proto3");
     fds_text(&o.msg, 1, "Timestamp");
@@ -299,7 +271,7 @@ static void well_known_types_must_look_so(void **state)
 static void own_copies_of_built_in_types_are_taken(void **state)
 {
     (void)state;
-    struct one o;
+    struct fds_one o;
     memset(&o, 0, sizeof o);
     fds_file_head(&o.file, "mine.proto", "google.protobuf", "proto3");
     fds_text(&o.msg, 1, "Empty");
@@ -309,24 +281,24 @@ static void own_copies_of_built_in_types_are_taken(void **state)
 static void syntax_and_edition_must_be_known(void **state)
 {
     (void)state;
-    struct one o;
-    one_begin(&o, "proto4");
+    struct fds_one o;
+    fds_one_begin(&o, "proto4");
     expect(&o, "a.proto: the syntax \"proto4\" is not known\n");
-    one_begin(&o, "editions");
+    fds_one_begin(&o, "editions");
     fds_varint(&o.file, 14, 1001);
     expect(&o, "");
-    one_begin(&o, "editions");
+    fds_one_begin(&o, "editions");
     fds_varint(&o.file, 14, 9999);
     expect(&o, "a.proto: edition 9999 is not supported\n");
-    one_begin(&o, "editions");
+    fds_one_begin(&o, "editions");
     expect(&o, "a.proto: edition 0 is not supported\n");
 }
 
 static void imports_must_be_there(void **state)
 {
     (void)state;
-    struct one o;
-    one_begin(&o, "proto3");
+    struct fds_one o;
+    fds_one_begin(&o, "proto3");
     fds_text(&o.file, FDS_FILE_DEP, "gone.proto");
     fds_text(&o.file, FDS_FILE_DEP, "google/protobuf/any.proto"); /* built in */
     expect(&o, "a.proto: the import \"gone.proto\" is missing\n");
@@ -335,15 +307,15 @@ static void imports_must_be_there(void **state)
 static void enums_have_values(void **state)
 {
     (void)state;
-    struct one o;
+    struct fds_one o;
     struct tr_buf en, value;
     tr_buf_init(&en);
     tr_buf_init(&value);
-    one_begin(&o, "proto3");
+    fds_one_begin(&o, "proto3");
     fds_text(&en, 1, "E");
     fds_put(&o.file, FDS_FILE_ENUM, &en);
     expect(&o, "a.proto: p.E has no value\n");
-    one_begin(&o, "proto3");
+    fds_one_begin(&o, "proto3");
     fds_text(&en, 1, "E");
     fds_text(&value, 1, "ONE");
     fds_varint(&value, 2, 1);
@@ -355,10 +327,10 @@ static void enums_have_values(void **state)
 static void names_are_declared_once(void **state)
 {
     (void)state;
-    struct one o;
+    struct fds_one o;
     struct tr_buf second;
     tr_buf_init(&second);
-    one_begin(&o, "proto3");
+    fds_one_begin(&o, "proto3");
     fds_file_head(&second, "b.proto", "p", "proto3");
     struct tr_buf m;
     tr_buf_init(&m);
@@ -371,8 +343,8 @@ static void names_are_declared_once(void **state)
 static void extensions_need_their_place(void **state)
 {
     (void)state;
-    struct one o;
-    one_begin(&o, NULL);
+    struct fds_one o;
+    fds_one_begin(&o, NULL);
     fds_field(&o.msg, FDS_MSG_FIELD,
               (struct fds_field){.name = "f", .number = 5, .type = TR_FT_INT32});
     fds_field(
@@ -400,8 +372,8 @@ static void only_message_sets_have_extensions_beyond_the_tags(void **state)
     (void)state;
     struct tr_buf options;
     for (int message_set = 0; message_set < 2; message_set++) {
-        struct one o;
-        one_begin(&o, NULL);
+        struct fds_one o;
+        fds_one_begin(&o, NULL);
         tr_buf_init(&options);
         fds_varint(&options, 1, (uint64_t)message_set);
         fds_put(&o.msg, FDS_MSG_OPTIONS, &options);
@@ -415,51 +387,33 @@ static void only_message_sets_have_extensions_beyond_the_tags(void **state)
     }
 }
 
-static void put_service(struct one *o, const char *input, const char *output,
-                        struct tr_span options)
-{
-    struct tr_buf s, m;
-    tr_buf_init(&s);
-    tr_buf_init(&m);
-    fds_text(&m, 1, "Call");
-    if (input)
-        fds_text(&m, 2, input);
-    if (output)
-        fds_text(&m, 3, output);
-    if (options.len)
-        fds_bytes(&m, 4, options);
-    fds_text(&s, 1, "S");
-    fds_put(&s, 2, &m);
-    fds_put(&o->file, FDS_FILE_SERVICE, &s);
-}
-
 static void methods_need_messages(void **state)
 {
     (void)state;
-    struct one o;
-    one_begin(&o, "proto3");
-    put_service(&o, ".p.M", ".p.Gone", TR_SPAN(""));
+    struct fds_one o;
+    fds_one_begin(&o, "proto3");
+    fds_put_service(&o, ".p.M", ".p.Gone", TR_SPAN(""));
     expect(&o, "a.proto: p.S.Call: the type \"p.Gone\" is not defined\n");
-    one_begin(&o, "proto3");
-    put_service(&o, ".p.M", ".p.S", TR_SPAN(""));
+    fds_one_begin(&o, "proto3");
+    fds_put_service(&o, ".p.M", ".p.S", TR_SPAN(""));
     expect(&o, "a.proto: p.S.Call: p.S is not a message\n");
-    one_begin(&o, "proto3");
-    put_service(&o, NULL, ".p.M", TR_SPAN(""));
+    fds_one_begin(&o, "proto3");
+    fds_put_service(&o, NULL, ".p.M", TR_SPAN(""));
     expect(&o, "a.proto: p.S.Call lacks its request or response type\n");
 }
 
 static void a_rule_in_two_records_merges(void **state)
 {
     (void)state;
-    struct one o;
+    struct fds_one o;
     struct tr_buf options;
     tr_buf_init(&options);
-    one_begin(&o, "proto3");
+    fds_one_begin(&o, "proto3");
     fds_bytes(&options, 72295728, TR_SPAN("\x22\x02/a"));
     fds_bytes(&options, 72295728, TR_SPAN("\x3a\x01*"));
-    put_service(&o, ".p.M", "M", tr_buf_span(&options));
+    fds_put_service(&o, ".p.M", "M", tr_buf_span(&options));
     tr_buf_fini(&options);
-    one_end(&o);
+    fds_one_end(&o);
     struct tr_span set = tr_buf_span(&o.set);
     struct fds_report report;
     struct tr_typepool *pool = fds_pool(&set, 1, &report);
@@ -469,18 +423,18 @@ static void a_rule_in_two_records_merges(void **state)
     assert_span_equal(s->rpcs[0].rule->template_text, "/a");
     assert_span_equal(s->rpcs[0].rule->body, "*");
     tr_typepool_free(pool);
-    one_fini(&o);
+    fds_one_fini(&o);
 }
 
 static void a_malformed_rule_is_told(void **state)
 {
     (void)state;
-    struct one o;
+    struct fds_one o;
     struct tr_buf options;
     tr_buf_init(&options);
-    one_begin(&o, "proto3");
+    fds_one_begin(&o, "proto3");
     fds_bytes(&options, 72295728, TR_SPAN("\x22\x05/a"));
-    put_service(&o, ".p.M", ".p.M", tr_buf_span(&options));
+    fds_put_service(&o, ".p.M", ".p.M", tr_buf_span(&options));
     tr_buf_fini(&options);
     expect(&o, "a.proto: p.S.Call: google.api.http is malformed or nested too deep\n");
 }
@@ -489,9 +443,9 @@ static void nesting_of_messages_is_bounded(void **state)
 {
     (void)state;
     for (int depth = 62; depth <= 200; depth += depth < 66 ? 1 : 134) {
-        struct one o;
+        struct fds_one o;
         struct tr_buf inner;
-        one_begin(&o, "proto3");
+        fds_one_begin(&o, "proto3");
         for (int i = 1; i < depth; i++) {
             inner = o.msg;
             tr_buf_init(&o.msg);
@@ -527,132 +481,6 @@ static void what_is_no_set_is_refused(void **state)
     }
 }
 
-static void the_pool_has_states(void **state)
-{
-    (void)state;
-    struct tr_typepool *pool;
-    struct tr_status st;
-    struct tr_span set = tr_span((const char *)tr_bookstore_pb, tr_bookstore_pb_bytes);
-    assert_int_equal(tr_typepool_new(&pool), TR_OK);
-    assert_int_equal(tr_typepool_freeze(pool, true, &st), TR_ERR_DESCRIPTOR);
-    assert_null(tr_typepool_message(pool, TR_SPAN("bookstore.v1.Book")));
-    assert_int_equal(tr_typepool_add(pool, set, &st), TR_OK);
-    assert_int_equal(tr_typepool_add(pool, set, &st), TR_OK); /* files that are here are skipped */
-    assert_null(tr_typepool_message(pool, TR_SPAN("bookstore.v1.Book")));
-    assert_int_equal(tr_typepool_service_count(pool), 0);
-    assert_int_equal(tr_typepool_link(pool, NULL, NULL, &st), TR_OK);
-    assert_int_equal(tr_typepool_link(pool, NULL, NULL, &st), TR_ERR_DESCRIPTOR);
-    assert_int_equal(tr_typepool_add(pool, set, &st), TR_ERR_DESCRIPTOR);
-    assert_non_null(tr_typepool_message(pool, TR_SPAN("bookstore.v1.Book")));
-    tr_typepool_free(pool);
-    /* without any set there are the built-in types */
-    assert_int_equal(tr_typepool_new(&pool), TR_OK);
-    assert_int_equal(tr_typepool_link(pool, NULL, NULL, &st), TR_OK);
-    assert_int_equal(tr_typepool_freeze(pool, false, &st), TR_OK);
-    assert_non_null(tr_typepool_find(pool, TR_SPAN("google.rpc.Status")));
-    assert_non_null(tr_typepool_find(pool, TR_SPAN("google.protobuf.Timestamp")));
-    assert_null(tr_typepool_find(pool, TR_SPAN("bookstore.v1.Book")));
-    tr_typepool_free(pool);
-    tr_typepool_free(NULL);
-}
-
-static void load_fully(struct tr_span set, bool *ret_ok)
-{
-    struct fds_report report;
-    struct tr_typepool *pool = fds_pool(&set, 1, &report);
-    *ret_ok = false;
-    if (!pool)
-        return;
-    for (uint32_t i = 0; i < tr_typepool_service_count(pool); i++)
-        (void)tr_typepool_service(pool, tr_typepool_service_name(pool, i));
-    struct tr_status st;
-    *ret_ok = tr_typepool_freeze(pool, true, &st) == TR_OK;
-    tr_typepool_free(pool);
-}
-
-static void every_truncation_is_a_result(void **state)
-{
-    (void)state;
-    /* the tail of the set, in which the service stands; a step that is no multiple of anything
-     * keeps it short */
-    size_t step = 1;
-    bool ok = false;
-    for (size_t n = 0; n <= tr_bookstore_pb_bytes; n += step) {
-        char *copy = tr_malloc(n);
-        memcpy(copy, tr_bookstore_pb, n);
-        load_fully(tr_span(copy, n), &ok);
-        tr_free(copy);
-        step = n + 1 == tr_bookstore_pb_bytes ? 1 : 7;
-        if (n != tr_bookstore_pb_bytes && n + step > tr_bookstore_pb_bytes)
-            step = tr_bookstore_pb_bytes - n;
-    }
-    assert_true(ok);
-}
-
-static void every_flipped_byte_is_a_result(void **state)
-{
-    (void)state;
-    uint64_t seed = tr_test_seed();
-    char *copy = tr_malloc(tr_everything_pb_bytes);
-    bool ok;
-    for (int i = 0; i < 1500; i++) {
-        memcpy(copy, tr_everything_pb, tr_everything_pb_bytes);
-        for (int k = 0; k < 1 + i % 3; k++)
-            copy[tr_test_rand(&seed) % tr_everything_pb_bytes] = (char)tr_test_rand(&seed);
-        load_fully(tr_span(copy, tr_everything_pb_bytes), &ok);
-    }
-    tr_free(copy);
-}
-
-static enum tr_err load_once(struct tr_span set)
-{
-    struct tr_typepool *pool;
-    struct tr_status st;
-    enum tr_err err = tr_typepool_new(&pool);
-    if (err)
-        return err;
-    err = tr_typepool_add(pool, set, &st);
-    if (!err)
-        err = tr_typepool_link(pool, NULL, NULL, &st);
-    for (uint32_t i = 0; !err && i < tr_typepool_service_count(pool); i++)
-        if (!tr_typepool_service(pool, tr_typepool_service_name(pool, i)))
-            err = TR_ERR_NOMEM;
-    if (!err)
-        err = tr_typepool_freeze(pool, true, &st);
-    tr_typepool_free(pool);
-    return err;
-}
-
-static void every_failed_allocation_is_told(void **state)
-{
-    (void)state;
-    struct one o;
-    one_begin(&o, NULL);
-    fds_field(
-        &o.msg, FDS_MSG_FIELD,
-        (struct fds_field){
-            .name = "some_field", .number = 1, .type = TR_FT_BYTES, .default_value = "\\001"});
-    fds_field(
-        &o.msg, FDS_MSG_FIELD,
-        (struct fds_field){.name = "f", .number = 2, .type = TR_FT_MESSAGE, .type_name = "M"});
-    fds_field(
-        &o.file, FDS_FILE_EXTENSION,
-        (struct fds_field){.name = "x", .number = 5, .type = TR_FT_INT32, .extendee = ".p.M"});
-    put_service(&o, ".p.M", ".p.M", TR_SPAN("\x82\xd3\xe4\x93\x02\x04\x22\x02/a"));
-    one_end(&o);
-    enum tr_err err = TR_ERR_NOMEM;
-    uint64_t n = 0;
-    while (err) {
-        tr_alloc_fail_after(++n);
-        err = load_once(tr_buf_span(&o.set));
-        tr_alloc_fail_after(0);
-        assert_true(err == TR_OK || err == TR_ERR_NOMEM);
-        assert_true(n < 100000);
-    }
-    assert_true(n > 10);
-    one_fini(&o);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -681,10 +509,6 @@ int main(void)
         cmocka_unit_test(a_malformed_rule_is_told),
         cmocka_unit_test(nesting_of_messages_is_bounded),
         cmocka_unit_test(what_is_no_set_is_refused),
-        cmocka_unit_test(the_pool_has_states),
-        cmocka_unit_test(every_truncation_is_a_result),
-        cmocka_unit_test(every_flipped_byte_is_a_result),
-        cmocka_unit_test(every_failed_allocation_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
