@@ -35,6 +35,8 @@ static enum tr_err take_header(struct tr_unframer *u, struct tr_span *chunk, str
 enum tr_err tr_unframer_next(struct tr_unframer *u, struct tr_span *chunk,
                              struct tr_frame *ret_frame, struct tr_status *st)
 {
+    if (!chunk->ptr)
+        *chunk = tr_span("", 0);
     if (u->done) {
         tr_buf_clear(u->gather);
         u->done = false;
@@ -44,7 +46,7 @@ enum tr_err tr_unframer_next(struct tr_unframer *u, struct tr_span *chunk,
         return err;
     struct tr_span message;
     if (!u->gather->len && chunk->len >= u->need) {
-        message = tr_span(chunk->ptr ? chunk->ptr : "", u->need);
+        message = tr_span(chunk->ptr, u->need);
         *chunk = tr_span_from(*chunk, u->need);
     } else {
         /* grows with what arrives, not with what the header promises */

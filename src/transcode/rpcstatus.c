@@ -213,8 +213,10 @@ struct record {
 
 static bool next_record(struct tr_span *wire, struct record *ret)
 {
+    if (!wire->len)
+        return false;
     const char *p = wire->ptr, *end = wire->ptr + wire->len;
-    if (!wire->len || !tr_wire_tag(&p, end, &ret->number, &ret->wire))
+    if (!tr_wire_tag(&p, end, &ret->number, &ret->wire))
         return false;
     bool ok;
     if (ret->wire == TR_WIRE_VARINT)

@@ -153,6 +153,8 @@ enum tr_err tr_rpcstatus_json(struct tr_buf *out, struct tr_span status,
                               const struct tr_rpcstatus_json_opts *opts, struct tr_arena *scratch)
 {
     const size_t start = out->len;
+    if (!status.ptr)
+        status = tr_span("", 0);
     struct tr_buf kept;
     tr_buf_init(&kept);
     enum tr_err err = TR_OK;
