@@ -1,0 +1,319 @@
+#include "test.h"
+#include "upstream_world.h"
+
+static struct world w;
+
+static void assert_all_ok(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        assert_int_equal(w.calls[i].err, TR_OK);
+        assert_int_equal(w.calls[i].status, 200);
+        assert_string_equal(w.calls[i].grpc_status, "0");
+    }
+}
+
+static void cluster_makes_a_call(void **state)
+{
+    (void)state;
+    w_init(&w);
+    w_backend(&w, B_ECHO, 1);
+    w_cluster(&w);
+    struct test_call *tc = w_call(&w, "hello");
+    assert_int_equal(tc->ends, 0); /* never from inside start */
+    assert_int_equal(w_until(&w, 1, 2000), 1);
+    assert_all_ok(0, 1);
+    assert_span_equal(tr_buf_span(&tc->data), "hello");
+    assert_int_equal(tc->call.progress, TR_PROGRESS_ANSWERED);
+    assert_ptr_equal(tc->call.endpoint, &w.endpoints[0]);
+    assert_int_equal(tr_cluster_stats(w.cluster)->endpoints_up, 1);
+    tr_ucall_cancel(&tc->call); /* harmless */
+    w_fini(&w);
+}
+
+static void cluster_reuses_its_connection(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_ECHO, 1);
+    w_cluster(&w);
+    for (unsigned i = 0; i < 50; i++)
+        (void)w_call(&w, "x");
+    assert_int_equal(w_until(&w, 50, 3000), 50);
+    assert_all_ok(0, 50);
+    assert_int_equal(b->accepted, 1);
+    w_fini(&w);
+}
+
+static void cluster_respects_the_peers_streams(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_HOLD, 1);
+    b->limits.max_concurrent_streams = 3;
+    w.conf.max_connections = 2;
+    w_cluster(&w);
+    for (unsigned i = 0; i < 20; i++)
+        (void)w_call(&w, "x");
+    w_turns(&w, 50);
+    assert_int_equal(b->accepted, 2);
+    assert_int_equal(b->requests, 6);
+    assert_int_equal(tr_cluster_stats(w.cluster)->pending_requests, 14);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(i < b->held_count);
+        backend_answer(b->held[i], false);
+        b->held[i] = NULL;
+        w_turns(&w, 8);
+    }
+    assert_int_equal(w_until(&w, 20, 1000), 20);
+    assert_all_ok(0, 20);
+    w_fini(&w);
+}
+
+static void cluster_limits_active_and_pending(void **state)
+{
+    (void)state;
+    w_init(&w);
+    w_backend(&w, B_SILENT, 1);
+    w.conf.max_pending = 3;
+    w_cluster(&w);
+    for (unsigned i = 0; i < 5; i++)
+        (void)w_call(&w, "x");
+    assert_int_equal(w.calls[2].err, TR_OK);
+    assert_int_equal(w.calls[3].err, TR_ERR_UPSTREAM_PENDING);
+    w.conf.max_requests = 3;
+    w.conf.max_pending = 100;
+    assert_int_equal(w_call(&w, "x")->err, TR_ERR_UPSTREAM_ACTIVE);
+    /* the backend never sends SETTINGS: the calls end with the connect timeout */
+    assert_int_equal(w_until(&w, 6, 2000), 6);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(w.calls[i].err, TR_ERR_UPSTREAM_CONNECT);
+    w_fini(&w);
+}
+
+static void cluster_fails_at_once_when_refused_and_recovers(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_ECHO, 1);
+    backend_stop(b);
+    w_cluster(&w);
+    struct test_call *tc = w_call(&w, "x");
+    assert_int_equal(w_until(&w, 1, 200), 1);
+    assert_int_equal(tc->err, TR_ERR_UPSTREAM_CONNECT);
+    assert_int_equal(tc->call.progress, TR_PROGRESS_NOT_SENT);
+    backend_listen(b, &b->addr);
+    unsigned tries = 0;
+    do { /* by itself, after its backoff */
+        w_turns(&w, 20);
+    } while (tr_cluster_stats(w.cluster)->endpoints_up == 0 && ++tries < 500);
+    tc = w_call(&w, "x");
+    assert_int_equal(w_until(&w, 2, 1000), 2);
+    assert_int_equal(tc->err, TR_OK);
+    w_fini(&w);
+}
+
+static void cluster_fails_over(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *dead = w_backend(&w, B_ECHO, 1);
+    struct backend *closing = w_backend(&w, B_CLOSE, 1);
+    struct backend *good = w_backend(&w, B_ECHO, 1);
+    backend_stop(dead);
+    w_cluster(&w);
+    for (unsigned i = 0; i < 30; i++)
+        (void)w_call(&w, "x");
+    assert_int_equal(w_until(&w, 30, 2000), 30);
+    assert_all_ok(0, 30);
+    assert_int_equal(good->requests, 30);
+    assert_true(closing->accepted < 10);
+    w_fini(&w);
+}
+
+static void cluster_names_the_loss_of_a_connection(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_HOLD, 1);
+    w_cluster(&w);
+    struct test_call *tc = w_call(&w, "x");
+    w_turns(&w, 30);
+    assert_int_equal(b->requests, 1);
+    assert_int_equal(tc->call.progress, TR_PROGRESS_SENT);
+    backend_stop(b);
+    assert_int_equal(w_until(&w, 1, 1000), 1);
+    assert_int_equal(tc->err, TR_ERR_UPSTREAM_CLOSED);
+    w_fini(&w);
+}
+
+static void cluster_cancels(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_HOLD, 1);
+    w_cluster(&w);
+    struct test_call *pending = w_call(&w, "x"), *sent = w_call(&w, "y");
+    tr_ucall_cancel(&pending->call);
+    pending->ends = 1;
+    w_turns(&w, 30);
+    assert_int_equal(b->requests, 1);
+    tr_ucall_cancel(&sent->call);
+    sent->ends = 1;
+    assert_int_equal(w.shared.active, 0);
+    w_turns(&w, 30);
+    assert_null(b->held[0]); /* the backend was told */
+    assert_int_equal(tr_cluster_stats(w.cluster)->connections, 1);
+    w_fini(&w);
+}
+
+static void cluster_streams_both_ways_with_backpressure(void **state)
+{
+    (void)state;
+    static char big[400000];
+    w_init(&w);
+    w_backend(&w, B_ECHO, 1);
+    w_cluster(&w);
+    struct test_call *tc = w_call_prepare(&w, "");
+    tc->keep_credit = true;
+    assert_int_equal(tr_ucall_start(&tc->call, w.cluster), TR_OK);
+    assert_int_equal(tr_buf_append(&tc->req, tr_span(big, sizeof big)), TR_OK);
+    tr_ucall_commit(&tc->call, false);
+    unsigned turns = 0;
+    while (tc->call.req_pos < sizeof big && turns++ < 3000)
+        w_step(&w);
+    assert_int_equal(tc->call.req_pos, sizeof big);
+    assert_int_equal(tc->writables, 1);
+    tr_ucall_compact(&tc->call);
+    assert_int_equal(tc->call.req_pos, 0);
+    assert_int_equal(tc->req.len, 0);
+    tr_ucall_commit(&tc->call, true);
+    w_turns(&w, 300);
+    /* nothing was consumed: what came is bounded, and another call passes */
+    assert_true(tc->data.len <= 256 * 1024);
+    assert_int_equal(tc->ends, 0);
+    (void)w_call(&w, "small");
+    assert_int_equal(w_until(&w, 1, 1000), 1);
+    assert_int_equal(w.calls[1].err, TR_OK);
+    tc->keep_credit = false;
+    tr_ucall_consume(&tc->call, tc->data.len);
+    assert_int_equal(w_until(&w, 2, 2000), 2);
+    assert_int_equal(tc->data.len, sizeof big);
+    assert_int_equal(tc->err, TR_OK);
+    w_fini(&w);
+}
+
+static void cluster_retires_when_its_calls_have_ended(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_HOLD, 1);
+    w_cluster(&w);
+    struct test_call *tc = w_call(&w, "x");
+    w_turns(&w, 30);
+    tr_cluster_retire(w.cluster);
+    w_turns(&w, 30);
+    assert_int_equal(tc->ends, 0);
+    backend_answer(b->held[0], false);
+    assert_int_equal(w_until(&w, 1, 1000), 1);
+    assert_int_equal(tc->err, TR_OK);
+    w_turns(&w, 10);
+    w.cluster = NULL; /* freed by itself */
+    w_fini(&w);
+}
+
+static void spread(enum tr_balance how, const uint32_t *weights, unsigned n, unsigned calls)
+{
+    w_init(&w);
+    w.conf.balance = how;
+    for (unsigned i = 0; i < n; i++)
+        w_backend(&w, B_ECHO, weights[i]);
+    w_cluster(&w);
+    (void)w_call(&w, "warm");
+    (void)w_until(&w, 1, 1000);
+    for (unsigned i = 0; i < 40; i++) { /* until each endpoint is connected */
+        w_turns(&w, 4);
+        if (tr_cluster_stats(w.cluster)->endpoints_up == n)
+            break;
+        (void)w_call(&w, "warm");
+    }
+    assert_int_equal(tr_cluster_stats(w.cluster)->endpoints_up, n);
+    (void)w_until(&w, w.call_count, 1000);
+    for (unsigned i = 0; i < n; i++)
+        w.backends[i].requests = 0;
+    for (unsigned i = 0; i < calls; i++)
+        (void)w_call(&w, "x");
+    assert_int_equal(w_until(&w, w.call_count, 3000), w.call_count);
+    assert_all_ok(0, w.call_count);
+}
+
+static void cluster_spreads_by_least_request(void **state)
+{
+    (void)state;
+    const uint32_t even[] = {1, 1, 1}, uneven[] = {1, 3};
+    spread(TR_BALANCE_LEAST_REQUEST, even, 3, 90);
+    for (unsigned i = 0; i < 3; i++)
+        assert_in_range(w.backends[i].requests, 28, 32);
+    w_fini(&w);
+    spread(TR_BALANCE_LEAST_REQUEST, uneven, 2, 80);
+    assert_in_range(w.backends[1].requests, 56, 64);
+    w_fini(&w);
+}
+
+static void cluster_spreads_by_round_robin(void **state)
+{
+    (void)state;
+    const uint32_t weights[] = {1, 2, 5};
+    spread(TR_BALANCE_ROUND_ROBIN, weights, 3, 80);
+    assert_int_equal(w.backends[0].requests, 10);
+    assert_int_equal(w.backends[1].requests, 20);
+    assert_int_equal(w.backends[2].requests, 50);
+    w_fini(&w);
+}
+
+static void cluster_without_endpoints_says_so(void **state)
+{
+    (void)state;
+    w_init(&w);
+    w_cluster(&w);
+    struct test_call *tc = w_call(&w, "x");
+    assert_int_equal(w_until(&w, 1, 500), 1);
+    assert_int_equal(tc->err, TR_ERR_UPSTREAM_NO_ENDPOINT);
+    w_fini(&w);
+}
+
+static void cluster_ends_open_calls_when_freed(void **state)
+{
+    (void)state;
+    w_init(&w);
+    w_backend(&w, B_HOLD, 1);
+    w_cluster(&w);
+    struct test_call *sent = w_call(&w, "x");
+    w_turns(&w, 30);
+    struct test_call *late = w_call(&w, "x");
+    tr_cluster_free(w.cluster);
+    w.cluster = NULL;
+    assert_int_equal(sent->err, TR_ERR_UPSTREAM_CLOSED);
+    assert_int_equal(late->err, TR_ERR_UPSTREAM_CLOSED);
+    w_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cluster_makes_a_call),
+        cmocka_unit_test(cluster_reuses_its_connection),
+        cmocka_unit_test(cluster_respects_the_peers_streams),
+        cmocka_unit_test(cluster_limits_active_and_pending),
+        cmocka_unit_test(cluster_fails_at_once_when_refused_and_recovers),
+        cmocka_unit_test(cluster_fails_over),
+        cmocka_unit_test(cluster_names_the_loss_of_a_connection),
+        cmocka_unit_test(cluster_cancels),
+        cmocka_unit_test(cluster_streams_both_ways_with_backpressure),
+        cmocka_unit_test(cluster_retires_when_its_calls_have_ended),
+        cmocka_unit_test(cluster_spreads_by_least_request),
+        cmocka_unit_test(cluster_spreads_by_round_robin),
+        cmocka_unit_test(cluster_without_endpoints_says_so),
+        cmocka_unit_test(cluster_ends_open_calls_when_freed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
