@@ -191,8 +191,7 @@ static enum tr_err resolve(struct tr_json2pb *j, struct tr_j2p_frame *f, struct 
     f->msg = msg;
     f->kind = has_special_form(msg) ? J2P_ANY_WKT : J2P_MSG;
     f->flags |= J2P_F_ANY;
-    if (f->more_words)
-        memset(f->more, 0, f->more_words * sizeof *f->more);
+    tr_j2p_unseen(j, f);
     return TR_OK;
 }
 

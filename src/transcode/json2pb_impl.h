@@ -43,11 +43,15 @@ struct tr_j2p_frame {
     const struct tr_field
         *field;     /* ROOT, MSG: whose value comes next; LIST, MAP: the repeated field */
     uint64_t seen;  /* bits of fields, then of extensions, then of oneofs */
-    uint64_t *more; /* bits 64 and up; belongs to the slot and is reused */
-    uint32_t more_words;
     uint32_t index; /* MSG: the field guessed next; LIST, LISTVALUE: elements so far; SKIP: depth */
     size_t start;   /* MAP, STRUCT: where the entry in hand begins (its key) */
     uint8_t kind, opens, flags;
+};
+
+/* Bits 64 and up of the `seen` of one slot of the stack; kept for the next message in that slot. */
+struct tr_j2p_more {
+    uint64_t *bits;
+    uint32_t words;
 };
 
 struct tr_j2p_len {
@@ -68,6 +72,7 @@ struct tr_json2pb {
     struct tr_span text;  /* of the token in hand */
     struct tr_j2p_frame *frames;
     struct tr_j2p_len *lens;
+    struct tr_j2p_more *more; /* by slot; NULL until a type needs it */
     uint32_t top, frame_cap;
     uint32_t len_count, len_cap, len_cur; /* len_cur: the innermost open length */
     size_t extra;                         /* bytes that the lengths so far want beyond their one */
@@ -88,6 +93,16 @@ enum tr_err tr_j2p_push(struct tr_json2pb *j, enum tr_j2p_kind kind, unsigned op
                         struct tr_j2p_frame **ret);
 enum tr_err tr_j2p_pop(struct tr_json2pb *j);
 enum tr_err tr_j2p_lens_grow(struct tr_json2pb *j);
+enum tr_err tr_j2p_expected(struct tr_json2pb *j, const char *what, enum tr_json_tok tok);
+
+/* json2pb_msg.c */
+/* A message begins in frame f: nothing of it was seen. */
+void tr_j2p_unseen(struct tr_json2pb *j, struct tr_j2p_frame *f);
+enum tr_err tr_j2p_msg_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok);
+enum tr_err tr_j2p_list_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok);
+enum tr_err tr_j2p_map_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok);
+/* The value of the field in hand; f is the frame on top (ROOT or MSG). */
+enum tr_err tr_j2p_field_value(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok);
 /* The value of a message type; field (may be NULL: nothing is written around it) gives the tag;
  * opens lengths are closed with it. tok is not NULL-token unless the type is Value. */
 enum tr_err tr_j2p_message(struct tr_json2pb *j, const struct tr_msgtype *msg,
@@ -96,7 +111,6 @@ enum tr_err tr_j2p_message(struct tr_json2pb *j, const struct tr_msgtype *msg,
 enum tr_err tr_j2p_skip(struct tr_json2pb *j, enum tr_json_tok tok);
 /* A name that the type of frame f does not have. */
 enum tr_err tr_j2p_unknown_name(struct tr_json2pb *j, struct tr_j2p_frame *f);
-enum tr_err tr_j2p_expected(struct tr_json2pb *j, const char *what, enum tr_json_tok tok);
 /* json2pb_scalar.c: a scalar value, with its tag or without. TR_ERR_JSON_ENUM leaves out as it was.
  */
 enum tr_err tr_j2p_scalar(struct tr_json2pb *j, const struct tr_field *field, bool tag,

@@ -146,7 +146,7 @@ static inline void j2p_text(struct tr_buf *out, const struct tr_msgtype *type, s
     } stack[256];
     int top = 0;
     const char *p = wire.len ? wire.ptr : "";
-    struct tr_span url = {NULL, 0};
+    struct tr_span url = TR_SPAN("");
     stack[0].type = type;
     stack[0].end = p + wire.len;
     stack[0].group = 0;
@@ -181,8 +181,6 @@ static inline void j2p_text(struct tr_buf *out, const struct tr_msgtype *type, s
                 break;
         } else if (stack[top].type->wkt == TR_WKT_ANY) {
             sub = tr_typepool_find(j2p_pool(), tr_span_from(url, tr_span_rfind(url, '/') + 1));
-            if (!sub)
-                break;
         }
         if (sub) {
             const char *end = stack[top].end;
