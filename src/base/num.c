@@ -2,11 +2,11 @@
 
 #include "base/assert.h"
 #include "base/num_table.h"
+#include "base/simd.h"
 
 #include <math.h>
 
-__extension__ typedef unsigned __int128
-    u128; /* scalar alias, not a struct */
+__extension__ typedef unsigned __int128 u128; /* scalar alias, not a struct */
 
 /* -- integers
  * ----------------------------------------------------------------------------------------- */
@@ -52,36 +52,81 @@ static void put2(char *out, uint32_t v)
     memcpy(out, pairs + (size_t)v * 2, 2);
 }
 
-/* Exactly eight digits, v < 10^8. */
-static void put8(char *out, uint32_t v)
+static void put8(char *out, uint64_t bytes)
 {
-    uint32_t hi = v / 10000, lo = v % 10000;
-    put2(out, hi / 100);
-    put2(out + 2, hi % 100);
-    put2(out + 4, lo / 100);
-    put2(out + 6, lo % 100);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    bytes = __builtin_bswap64(bytes);
+#endif
+    memcpy(out, &bytes, 8);
 }
 
-/* Exactly n digits, v < 10^n. */
-static void put_digits(char *out, uint64_t v, size_t n)
+/* The eight digits of v < 10^8, the first in the lowest byte, as numbers 0-9. Each step splits all
+ * parts at once: into four digits and four, two and two, one and one; the factors are 1/100 and
+ * 1/10 in fixed point, exact so far up. */
+static uint64_t digits8(uint32_t v)
 {
-    while (n > 8) {
-        n -= 8;
-        put8(out + n, (uint32_t)(v % 100000000u));
-        v /= 100000000u;
-    }
-    uint32_t w = (uint32_t)v;
-    while (n >= 2) {
-        n -= 2;
-        put2(out + n, w % 100);
-        w /= 100;
-    }
-    if (n)
-        out[0] = (char)('0' + w);
+    uint64_t x = v / 10000 | (uint64_t)(v % 10000) << 32;
+    uint64_t hundreds = (x * 10486 >> 20) & 0x0000007F0000007Fu;
+    x = hundreds | (x - hundreds * 100) << 16;
+    uint64_t tens = (x * 103 >> 10) & 0x000F000F000F000Fu;
+    return tens | (x - tens * 10) << 8;
+}
+
+#define ASCII_ZEROS 0x3030303030303030u
+
+/* The last n (1-8) of the eight digits of v, as text; eight bytes are written. */
+static void put_last(char *out, uint32_t v, size_t n)
+{
+    put8(out, (digits8(v) + ASCII_ZEROS) >> (64 - 8 * n));
+}
+
+/* Sixteen digits as text, the first in the lowest byte of lo. */
+struct text16 {
+    uint64_t lo, hi;
+    unsigned kept; /* digits without the zeros at the end */
+};
+
+/* v < 10^16 */
+__attribute__((always_inline)) static inline struct text16 text16(uint64_t v)
+{
+    const uint64_t e8 = 100000000u;
+    uint32_t high = (uint32_t)(v / e8), low = (uint32_t)(v % e8);
+#if defined(TR_SIMD)
+    /* the same three steps on both halves at once */
+    __m128i x = _mm_set_epi64x(low, high);
+    __m128i q =
+        _mm_srli_epi64(_mm_mul_epu32(x, _mm_set1_epi32((int)3518437209u)), 45); /* by 10000 */
+    x = _mm_or_si128(q,
+                     _mm_slli_epi64(_mm_sub_epi32(x, _mm_mul_epu32(q, _mm_set1_epi32(10000))), 32));
+    q = _mm_srli_epi16(_mm_mulhi_epu16(x, _mm_set1_epi16(5243)), 3); /* by 100 */
+    x = _mm_or_si128(q,
+                     _mm_slli_epi32(_mm_sub_epi16(x, _mm_mullo_epi16(q, _mm_set1_epi16(100))), 16));
+    q = _mm_mulhi_epu16(x, _mm_set1_epi16(6554)); /* by 10 */
+    x = _mm_or_si128(q,
+                     _mm_slli_epi16(_mm_sub_epi16(x, _mm_mullo_epi16(q, _mm_set1_epi16(10))), 8));
+    unsigned zeros = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128()));
+    x = _mm_add_epi8(x, _mm_set1_epi8('0'));
+    return (struct text16){(uint64_t)_mm_cvtsi128_si64(x),
+                           (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(x, x)),
+                           31 - (unsigned)__builtin_clz(((zeros ^ 0xFFFF) << 1) | 1)};
+#else
+    uint64_t a = digits8(high), b = digits8(low);
+    unsigned kept = b   ? 16 - (unsigned)__builtin_clzll(b) / 8
+                    : a ? 8 - (unsigned)__builtin_clzll(a) / 8
+                        : 0;
+    return (struct text16){a + ASCII_ZEROS, b + ASCII_ZEROS, kept};
+#endif
+}
+
+static void put16(char *out, struct text16 t)
+{
+    put8(out, t.lo);
+    put8(out + 8, t.hi);
 }
 
 size_t tr_num_u64(char *out, uint64_t v)
 {
+    const uint64_t e8 = 100000000u, e16 = e8 * e8;
     if (v < 10) {
         out[0] = (char)('0' + v);
         return 1;
@@ -91,7 +136,17 @@ size_t tr_num_u64(char *out, uint64_t v)
         return 2;
     }
     size_t n = digit_count(v);
-    put_digits(out, v, n);
+    if (v < e8) {
+        put_last(out, (uint32_t)v, n);
+        return n;
+    }
+    if (v < e16) {
+        put_last(out, (uint32_t)(v / e8), n - 8);
+        put_last(out + n - 8, (uint32_t)(v % e8), 8);
+        return n;
+    }
+    put_last(out, (uint32_t)(v / e16), n - 16);
+    put16(out + n - 16, text16(v % e16));
     return n;
 }
 
@@ -195,63 +250,49 @@ static struct decimal shortest_float(uint32_t mantissa, int biased)
                   round_to_odd32(g, cbr << h), k, c & 1);
 }
 
-static struct decimal without_zeros(struct decimal d)
-{
-    if (d.digits % 100000000u == 0) {
-        d.digits /= 100000000u;
-        d.exp += 8;
-    }
-    if (d.digits % 10000u == 0) {
-        d.digits /= 10000u;
-        d.exp += 4;
-    }
-    if (d.digits % 100u == 0) {
-        d.digits /= 100u;
-        d.exp += 2;
-    }
-    if (d.digits % 10u == 0) {
-        d.digits /= 10u;
-        d.exp += 1;
-    }
-    return d;
-}
-
 static size_t put_exponent(char *out, int e)
 {
-    size_t n = 0;
-    out[n++] = 'e';
-    out[n++] = e < 0 ? '-' : '+';
-    uint32_t v = (uint32_t)(e < 0 ? -e : e);
-    return n + tr_num_u64(out + n, v);
+    out[0] = 'e';
+    out[1] = e < 0 ? '-' : '+';
+    return 2 + tr_num_u64(out + 2, (uint32_t)(e < 0 ? -e : e));
 }
 
-/* digits > 0, at most 17 of them. */
+/* d.digits > 0, at most 17 digits. They are brought to 17 and kept in registers, so that a point is
+ * put between them by a shift. */
 static size_t put_decimal(char *out, struct decimal d)
 {
-    if (d.digits % 10 == 0)
-        d = without_zeros(d);
+    const uint64_t e16 = 10000000000000000u;
+    if (d.exp == 0)
+        return tr_num_u64(out, d.digits);
     size_t n = digit_count(d.digits);
     int point = (int)n + d.exp; /* digits before the decimal point */
-    if (d.exp >= 0 && point <= 21) {
-        put_digits(out, d.digits, n);
-        memset(out + n, '0', (size_t)d.exp);
-        return (size_t)point;
-    }
+    uint64_t full = d.digits * pow10_u64[17 - n], first = full / e16;
+    struct text16 t = text16(full - first * e16);
+    char d0 = (char)('0' + first);
+    n = t.kept + 1;
     if (point > 0 && point <= 21) {
-        put_digits(out + 1, d.digits, n);
-        memmove(out, out + 1, (size_t)point);
+        out[0] = d0;
+        put16(out + 1, t);
+        if (point >= (int)n) {
+            memset(out + 17, '0', 4);
+            return (size_t)point;
+        }
+        u128 after = ((u128)t.hi << 64 | t.lo) >> (8 * (point - 1));
         out[point] = '.';
+        put8(out + point + 1, (uint64_t)after);
+        put8(out + point + 9, (uint64_t)(after >> 64));
         return n + 1;
     }
     if (point > -6 && point <= 0) {
         memcpy(out, "0.00000", 7);
         size_t at = (size_t)(2 - point);
-        put_digits(out + at, d.digits, n);
+        out[at] = d0;
+        put16(out + at + 1, t);
         return at + n;
     }
-    put_digits(out + 1, d.digits, n);
-    out[0] = out[1];
+    out[0] = d0;
     out[1] = '.';
+    put16(out + 2, t);
     size_t at = n > 1 ? n + 1 : 1;
     return at + put_exponent(out + at, point - 1);
 }

@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/banned.h"
 #include "base/bufpool.h"
 #include "http/h2_client_int.h"
 

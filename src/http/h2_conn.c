@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/banned.h"
 #include "base/bufpool.h"
 
 #define LINGER_NS        ((uint64_t)500 * 1000 * 1000)

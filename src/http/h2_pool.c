@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/banned.h"
 
 #include <sys/mman.h>
 

@@ -1,6 +1,5 @@
 /* What nghttp2 tells the server connection: heads, bodies, ends and floods. */
 #include "base/assert.h"
-#include "base/banned.h"
 #include "http/h2_conn.h"
 
 #define FLOOD_BURST     2000 /* frames that carry nothing */

@@ -1,6 +1,5 @@
 /* Requests of the client connection, and what nghttp2 tells about them. */
 #include "base/assert.h"
-#include "base/banned.h"
 #include "http/h2_client_int.h"
 
 #define FLOOD_BURST    4000 /* frames that carry nothing: gRPC servers PING often while data flows */

@@ -1,6 +1,5 @@
 /* Streams of the server connection: their life, and the ops that the sink calls. */
 #include "base/assert.h"
-#include "base/banned.h"
 #include "base/bufpool.h"
 #include "http/h2_conn.h"
 

@@ -1,7 +1,6 @@
 #include "http/h2_sess.h"
 
 #include "base/assert.h"
-#include "base/banned.h"
 #include "base/bufpool.h"
 
 #define FRAME_HEAD_BYTES 9

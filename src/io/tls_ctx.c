@@ -42,7 +42,9 @@ static bool path_text(struct tr_span file, char *out)
 /* -- common ----------------------------------------------------------------------------------- */
 static int no_password(char *buf, int size, int writing, void *arg)
 {
-    (void)buf, (void)size, (void)writing, (void)arg;
+    (void)writing, (void)arg;
+    if (size > 0)
+        buf[0] = 0;
     return -1; /* never ask the terminal */
 }
 
@@ -150,7 +152,6 @@ static SSL_CTX *find(const struct tr_tls_ctx *ctx, struct tr_span host,
 static int on_server_name(SSL *conn, int *alert, void *arg)
 {
     const struct tr_tls_ctx *ctx = arg;
-    (void)alert;
     struct tr_span host = tr_span_cstr(SSL_get_servername(conn, TLSEXT_NAMETYPE_host_name));
     if (host.len && host.ptr[host.len - 1] == '.')
         host.len--;
@@ -161,8 +162,10 @@ static int on_server_name(SSL *conn, int *alert, void *arg)
         ssl = find(ctx, host, match_wildcard);
     if (!ssl)
         return SSL_TLSEXT_ERR_NOACK; /* the first certificate */
-    if (ssl != SSL_get_SSL_CTX(conn) && !SSL_set_SSL_CTX(conn, ssl))
+    if (ssl != SSL_get_SSL_CTX(conn) && !SSL_set_SSL_CTX(conn, ssl)) {
+        *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
     return SSL_TLSEXT_ERR_OK;
 }
 
@@ -240,7 +243,7 @@ static struct tr_tls_ctx *ctx_new(size_t count, bool is_server)
         return NULL;
     atomic_init(&ctx->refs, 1);
     ctx->is_server = is_server;
-    ctx->ssl = tr_calloc(count, sizeof *ctx->ssl);
+    ctx->ssl = tr_calloc(count, sizeof(SSL_CTX *)); /* NOLINT(bugprone-sizeof-expression) */
     ctx->names = tr_calloc(count, sizeof *ctx->names);
     ctx->count = count;
     if (ctx->ssl && ctx->names)

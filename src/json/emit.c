@@ -8,83 +8,160 @@
 
 #include <math.h>
 
-/* Second byte of the short escapes; 0 where \u00XX is needed. */
-static const char short_escape[0x20] = {
-    ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r',
+/* Second byte of an escape: 'u' where only \u00XX will do. */
+static const char escape[128] = {
+    [0] = 'u',  [1] = 'u',    [2] = 'u',    [3] = 'u',    [4] = 'u',   [5] = 'u',     [6] = 'u',
+    [7] = 'u',  ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', [11] = 'u',  ['\f'] = 'f',  ['\r'] = 'r',
+    [14] = 'u', [15] = 'u',   [16] = 'u',   [17] = 'u',   [18] = 'u',  [19] = 'u',    [20] = 'u',
+    [21] = 'u', [22] = 'u',   [23] = 'u',   [24] = 'u',   [25] = 'u',  [26] = 'u',    [27] = 'u',
+    [28] = 'u', [29] = 'u',   [30] = 'u',   [31] = 'u',   ['"'] = '"', ['\\'] = '\\',
 };
 
-static enum tr_err put_escape(struct tr_buf *out, char c)
+#define ESCAPE_MAX 6
+
+/* c is special; at most ESCAPE_MAX bytes are written. Returns the end. */
+static char *put_escape(char *o, char c)
 {
     static const char hex[] = "0123456789abcdef";
-    enum tr_err err = tr_buf_reserve(out, 6);
-    if (err)
-        return err;
-    char *o = tr_buf_end(out);
-    o[0] = '\\';
-    if (c == '"' || c == '\\') {
-        o[1] = c;
-        out->len += 2;
-        return TR_OK;
-    }
     unsigned char u = (unsigned char)c;
-    if (short_escape[u]) {
-        o[1] = short_escape[u];
-        out->len += 2;
-        return TR_OK;
-    }
-    memcpy(o + 1, "u00", 3);
+    o[0] = '\\';
+    o[1] = escape[u];
+    if (o[1] != 'u')
+        return o + 2;
+    o[2] = o[3] = '0';
     o[4] = hex[u >> 4];
     o[5] = hex[u & 15];
-    out->len += 6;
-    return TR_OK;
+    return o + 6;
 }
 
-/* A run without special bytes that is not all ASCII. */
-static enum tr_err put_text(struct tr_buf *out, struct tr_span s, uint64_t *bad_utf8)
+/* One run or sequence after the other: for text that is not valid UTF-8. */
+__attribute__((cold, noinline)) static enum tr_err put_repaired(struct tr_buf *out,
+                                                                struct tr_span s,
+                                                                uint64_t *bad_utf8)
 {
     while (s.len) {
-        size_t good = tr_utf8_valid_prefix(s);
+        uint32_t non_ascii;
+        size_t run = (size_t)(tr_strscan_find(s.ptr, s.ptr + s.len, &non_ascii) - s.ptr);
+        size_t good = tr_utf8_valid_prefix(tr_span_sub(s, 0, run));
         enum tr_err err = tr_buf_append(out, tr_span_sub(s, 0, good));
+        if (!err)
+            err = tr_buf_reserve(out, ESCAPE_MAX);
         if (err)
             return err;
         s = tr_span_from(s, good);
         if (s.len == 0)
             break;
-        int seq = tr_utf8_seq(s);
-        err = tr_buf_append(out, TR_SPAN("\xEF\xBF\xBD"));
-        if (err)
-            return err;
+        char *o = tr_buf_end(out);
+        if (good == run) {
+            out->len += (size_t)(put_escape(o, s.ptr[0]) - o);
+            s = tr_span_from(s, 1);
+            continue;
+        }
+        memcpy(o, "\xEF\xBF\xBD", 3);
+        out->len += 3;
         if (bad_utf8)
             ++*bad_utf8;
+        int seq = tr_utf8_seq(s);
         s = tr_span_from(s, seq < 0 ? (size_t)-seq : s.len); /* 0: cut off by the end */
     }
     return TR_OK;
 }
 
+#if defined(TR_SIMD)
+
+/* What the loop below may write after the text that it has copied: a whole block, or an escape; and
+ * a quote. */
+#define SLACK     32
+#define LONG_TEXT 128
+
+/* Room for n more bytes of text at o; NULL when there is no memory. */
+__attribute__((noinline)) static char *more_room(struct tr_buf *out, char *o, size_t n)
+{
+    out->len = (size_t)(o - out->ptr);
+    return tr_buf_reserve(out, n + n / 4 + 2 * SLACK) ? NULL : tr_buf_end(out);
+}
+
+/* Copies block by block and looks at what it copies: a block with a special byte is cut there.
+ * Whether the text is UTF-8 is asked at the end, and only of text that is not all ASCII. */
+static enum tr_err put_text(struct tr_buf *out, struct tr_span s, uint64_t *bad_utf8, bool quoted)
+{
+    if (tr_unlikely(tr_buf_reserve(out, s.len + SLACK)))
+        return TR_ERR_NOMEM;
+    size_t start = out->len;
+    char *o = tr_buf_end(out);
+    const char *p = s.ptr;
+    size_t n = s.len, clean = s.len >= LONG_TEXT ? LONG_TEXT : 0;
+    uint32_t high = 0;
+    if (s.len == 0)
+        p = "";
+    *o = '"';
+    o += quoted;
+    for (;;) {
+        size_t step = n < 16 ? n : 16;
+        __m128i v = n < 16 ? tr_simd_load_short(p, n) : tr_simd_load(p);
+        tr_simd_store(o, v);
+        high |= (uint32_t)_mm_movemask_epi8(v);
+        uint32_t special = tr_strscan_special16(v) & ((1u << step) - 1);
+        if (tr_likely(!special)) {
+            o += step;
+            p += step;
+            n -= step;
+            clean += step;
+            if (n >= LONG_TEXT && clean >= LONG_TEXT) { /* no escape for so long: expect none */
+                uint32_t non_ascii;
+                size_t run = (size_t)(tr_strscan_find_long(p, p + n, &non_ascii) - p);
+                memcpy(o, p, run);
+                high |= non_ascii;
+                o += run;
+                p += run;
+                n -= run;
+            }
+            if (n == 0)
+                break;
+            continue;
+        }
+        size_t at = (size_t)__builtin_ctz(special);
+        clean = 0;
+        o = put_escape(o + at, p[at]);
+        p += at + 1;
+        n -= at + 1;
+        if (tr_unlikely((size_t)(out->ptr + out->cap - o) < n + SLACK)) {
+            o = more_room(out, o, n);
+            if (!o)
+                return TR_ERR_NOMEM;
+        }
+    }
+    if (tr_unlikely(high) && !tr_utf8_valid(s)) {
+        out->len = start + quoted;
+        enum tr_err err = put_repaired(out, s, bad_utf8);
+        return err || !quoted ? err : tr_buf_push(out, '"');
+    }
+    *o = '"';
+    o += quoted;
+    out->len = (size_t)(o - out->ptr);
+    return TR_OK;
+}
+
+#else
+
+static enum tr_err put_text(struct tr_buf *out, struct tr_span s, uint64_t *bad_utf8, bool quoted)
+{
+    enum tr_err err = quoted ? tr_buf_push(out, '"') : TR_OK;
+    if (!err)
+        err = put_repaired(out, s, bad_utf8);
+    return err || !quoted ? err : tr_buf_push(out, '"');
+}
+
+#endif
+
 enum tr_err tr_emit_string_content(struct tr_buf *out, struct tr_span s, uint64_t *bad_utf8)
 {
-    enum tr_err err = tr_buf_reserve(out, s.len);
-    const char *p = s.ptr, *end = s.len ? s.ptr + s.len : s.ptr;
-    while (!err && p < end) {
-        uint32_t non_ascii;
-        const char *q = tr_strscan_find(p, end, &non_ascii);
-        struct tr_span run = tr_span(p, (size_t)(q - p));
-        err = non_ascii ? put_text(out, run, bad_utf8) : tr_buf_append(out, run);
-        if (!err && q < end)
-            err = put_escape(out, *q++);
-        p = q;
-    }
-    return err;
+    return put_text(out, s, bad_utf8, false);
 }
 
 enum tr_err tr_emit_string(struct tr_buf *out, struct tr_span s, uint64_t *bad_utf8)
 {
-    enum tr_err err = tr_buf_reserve(out, s.len + 2);
-    if (err)
-        return err;
-    out->ptr[out->len++] = '"';
-    err = tr_emit_string_content(out, s, bad_utf8);
-    return err ? err : tr_buf_push(out, '"');
+    return put_text(out, s, bad_utf8, true);
 }
 
 enum tr_err tr_emit_i64(struct tr_buf *out, int64_t v)

@@ -28,6 +28,8 @@ enum tr_verdict tr_chain_run(struct tr_exchange *x)
     }
     while (x->filter_at < w->filter_count) {
         const struct tr_filter *f = w->filters[x->filter_at];
+        if (f->phase >= TR_PHASE_REWRITE && tr_exchange_metadata(x))
+            return TR_FAIL;
         bool again = x->filter_ran > x->filter_at;
         x->filter_ran = (uint8_t)(x->filter_at + 1);
         void *state = state_of(x, x->filter_at);

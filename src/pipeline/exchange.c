@@ -251,12 +251,28 @@ static const struct tr_hsink_ops sink_ops = {
     .on_body_error = on_body_error,
 };
 
+enum tr_err tr_exchange_metadata(struct tr_exchange *x)
+{
+    struct tr_span type = TR_SPAN("application/grpc");
+    if (x->metadata_made)
+        return TR_OK;
+    x->metadata_made = true;
+    if (x->route->native)
+        type = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL)->value;
+    enum tr_err err = tr_metadata_request(x, type, x->route->native);
+    if (err && (!x->st || x->st->err != err))
+        (void)tr_fail(tr_exchange_status(x), err, "%s", tr_err_info(err)->text.ptr);
+    return err;
+}
+
 /* ---- the steps up to the body ---------------------------------------------------------------------------------- */
 
 static enum tr_err receive(struct tr_exchange *x)
 {
     tr_exchange_step(x, TR_STEP_RECEIVE);
-    enum tr_err err = x->dialect->begin(x);
+    enum tr_err err = tr_exchange_metadata(x);
+    if (!err)
+        err = x->dialect->begin(x);
     if (err || x->ended)
         return err;
     x->body_begun = true;
@@ -292,8 +308,6 @@ static enum tr_err walk(struct tr_exchange *x)
     enum tr_err err = tr_relay_route(x);
     if (err || x->ended)
         return err;
-    if (x->w->draining && x->hs->conn->draining)
-        x->hs->conn->draining = true;
     err = tr_exchange_arm(x);
     if (err)
         return err;

@@ -132,6 +132,7 @@ struct tr_exchange {
     uint16_t pause_slot; /* + 1; 0: not paused */
     uint8_t depth;       /* callbacks under way: the exchange is freed when the outermost returns */
 
+    bool metadata_made;
     bool body_end;      /* the client has sent everything */
     bool body_begun;    /* dialect->begin was called: data goes to the dialect */
     bool call_open;     /* a call is started and has not ended */
@@ -155,6 +156,8 @@ struct tr_status *tr_exchange_status(struct tr_exchange *x);
 void tr_exchange_fail(struct tr_exchange *x, enum tr_err err);
 /* The same with the backend's status (x->end set). */
 void tr_exchange_fail_rpc(struct tr_exchange *x);
+/* Fills x->metadata, once; on failure x->st says why. */
+enum tr_err tr_exchange_metadata(struct tr_exchange *x) TR_MUST_USE;
 /* Starts (or starts again) the call: x->metadata complete. */
 enum tr_err tr_exchange_acquire(struct tr_exchange *x) TR_MUST_USE;
 /* The dialect has sent everything: the exchange finishes when the outermost callback returns. */

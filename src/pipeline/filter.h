@@ -12,6 +12,7 @@
 
 struct tr_exchange;
 
+/* x->metadata is complete from REWRITE on. */
 enum tr_phase { TR_PHASE_GUARD, TR_PHASE_AUTHN, TR_PHASE_AUTHZ, TR_PHASE_QUOTA, TR_PHASE_REWRITE, TR_PHASE_BODY };
 
 enum tr_verdict {

@@ -43,17 +43,13 @@ static enum tr_err meter_take(struct meter *m, struct tr_span data)
 static enum tr_err begin(struct tr_exchange *x)
 {
     struct grpc *g = TR_ARENA_NEW(&x->hs->arena, struct grpc);
-    const struct tr_header *type = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
     if (!g)
         return TR_ERR_NOMEM;
     g->up = (struct meter){.max_bytes = x->policy->max_request_bytes, .oversized = TR_ERR_BODY_TOO_LARGE};
     g->down = (struct meter){.max_bytes = x->policy->max_response_bytes, .oversized = TR_ERR_UPSTREAM_OVERSIZED};
     x->grpc = g;
-    enum tr_err err = tr_metadata_request(x, type->value, true);
-    if (err)
-        return err;
     x->req = tr_bufpool_get(x->w->h->bufs);
-    err = tr_exchange_acquire(x);
+    enum tr_err err = tr_exchange_acquire(x);
     if (err)
         return err;
     if (x->hs->head.expect_continue)

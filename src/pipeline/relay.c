@@ -259,3 +259,9 @@ enum tr_err tr_exchange_acquire(struct tr_exchange *x)
         x->call_open = true;
     return err;
 }
+
+void tr_relay_count(struct tr_exchange *x)
+{
+    if (x->end.err)
+        x->w->h->err_counts[x->end.err]++;
+}

@@ -1,4 +1,3 @@
-#include "pipeline/metadata.h"
 #include "pipeline/rest.h"
 #include "proto/wire.h"
 
@@ -430,8 +429,6 @@ enum tr_err tr_rest_begin(struct tr_exchange *x)
     if (!err && x->hs->head.content_length > 0 && !x->streaming_in && x->policy->max_request_bytes && !r->decoder &&
         (uint64_t)x->hs->head.content_length > x->policy->max_request_bytes)
         err = TR_ERR_BODY_TOO_LARGE;
-    if (!err)
-        err = tr_metadata_request(x, TR_SPAN("application/grpc"), false);
     if (err)
         return err;
     r->jopts = (struct tr_json2pb_opts){

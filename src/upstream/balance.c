@@ -1,4 +1,3 @@
-#include "base/banned.h"
 #include "upstream/upstream_int.h"
 
 #define SCAN_MAX 4 /* as many endpoints as are compared all; with more, two random ones */

@@ -1,6 +1,5 @@
 /* Calls: from the caller to a stream of a connection, and back. */
 #include "base/assert.h"
-#include "base/banned.h"
 #include "upstream/upstream_int.h"
 
 static void leave_endpoint(struct tr_ucall *call)

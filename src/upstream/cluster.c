@@ -1,6 +1,5 @@
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/banned.h"
 #include "upstream/upstream_int.h"
 
 /* Why nothing is reachable: a name that does not resolve, or what the last connect met. */

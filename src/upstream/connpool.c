@@ -1,7 +1,6 @@
 /* Connections of endpoints. */
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/banned.h"
 #include "io/listener.h"
 #include "upstream/upstream_int.h"
 

@@ -1,7 +1,6 @@
 /* Endpoints: addresses, fixed or of a name, and whether they answer. */
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/banned.h"
 #include "upstream/upstream_int.h"
 
 #include <netinet/in.h>

@@ -1,0 +1,33 @@
+#include <ares.h>
+#include <brotli/decode.h>
+#include <jansson.h>
+#include <nghttp2/nghttp2.h>
+#include <openssl/crypto.h>
+#include <protobuf-c/protobuf-c.h>
+#include <uv.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "gateway/cmd.h"
+
+#ifndef TR_VERSION
+#define TR_VERSION "0"
+#endif
+
+int tr_cmd_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    uint32_t b = BrotliDecoderVersion();
+    (void)printf("transom %s\n", TR_VERSION);
+    (void)printf("nghttp2 %s\n", nghttp2_version(0)->version_str);
+    (void)printf("%s\n", OpenSSL_version(OPENSSL_VERSION));
+    (void)printf("libuv %s\n", uv_version_string());
+    (void)printf("c-ares %s\n", ares_version(NULL));
+    (void)printf("protobuf-c %s\n", protobuf_c_version());
+    (void)printf("jansson %s\n", jansson_version_str());
+    (void)printf("zlib %s\n", zlibVersion());
+    (void)printf("brotli %u.%u.%u\n", b >> 24, (b >> 12) & 0xFFF, b & 0xFFF);
+    (void)printf("zstd %s\n", ZSTD_versionString());
+    return 0;
+}
