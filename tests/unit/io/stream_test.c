@@ -1,7 +1,7 @@
 /* The contract of stream.h, held against every kind of stream. */
 #include "test.h"
-
 #include "tls_world.h"
+
 #include <stdio.h>
 
 enum kind { TCP, UNIX, TLS, MEM, KINDS };
