@@ -105,7 +105,7 @@ static enum tr_metrics_class class_of(const struct tr_metrics_end *end)
     /* native gRPC answers 200 whatever the status is */
     if (status < 400 && end->grpc_code)
         status = tr_http_from_grpc(end->grpc_code);
-    return status >= 500 ? TR_CLASS_5XX : status >= 400 ? TR_CLASS_4XX : TR_CLASS_2XX;
+    return status >= 500 ? TR_METRICS_5XX : status >= 400 ? TR_METRICS_4XX : TR_METRICS_2XX;
 }
 
 void tr_metrics_end(struct tr_metrics *metrics, const struct tr_metrics_end *end)
@@ -212,7 +212,7 @@ _Static_assert(offsetof(struct tr_metrics_bytes, sum) ==
 
 static void write_row(const struct reader *r, enum tr_metric metric, uint32_t i)
 {
-    static const struct tr_span classes[TR_CLASS__COUNT] = {
+    static const struct tr_span classes[TR_METRICS__COUNT] = {
         TR_SPAN_INIT("2xx"), TR_SPAN_INIT("4xx"), TR_SPAN_INIT("5xx")};
     struct tr_span labels[4];
     row_labels(r, i, labels);
@@ -228,7 +228,7 @@ static void write_row(const struct reader *r, enum tr_metric metric, uint32_t i)
     } else if (metric == TR_METRIC_RETRIES) {
         tr_expo_u64(r->e, metric, labels, row_sum(r, i, ROW(retries)));
     } else if (metric == TR_METRIC_DURATION) {
-        for (unsigned c = 0; c < TR_CLASS__COUNT; c++) {
+        for (unsigned c = 0; c < TR_METRICS__COUNT; c++) {
             labels[3] = classes[c];
             write_histogram(r, i, metric, labels,
                             ROW(duration) + c * sizeof(struct tr_metrics_duration), true);

@@ -24,7 +24,7 @@
 #define TR_METRICS_BYTES_BUCKETS    10
 #define TR_METRICS_NO_ROUTE         UINT32_MAX
 
-enum tr_metrics_class { TR_CLASS_2XX, TR_CLASS_4XX, TR_CLASS_5XX, TR_CLASS__COUNT };
+enum tr_metrics_class { TR_METRICS_2XX, TR_METRICS_4XX, TR_METRICS_5XX, TR_METRICS__COUNT };
 
 struct tr_metrics_duration {
     uint64_t buckets[TR_METRICS_DURATION_BUCKETS];
@@ -40,7 +40,7 @@ struct tr_route_metrics {
     int64_t in_flight;
     uint64_t retries;
     uint64_t requests[TR_METRICS_CODES]; /* by gRPC code */
-    struct tr_metrics_duration duration[TR_CLASS__COUNT];
+    struct tr_metrics_duration duration[TR_METRICS__COUNT];
     struct tr_metrics_duration upstream;
     struct tr_metrics_bytes bytes_in, bytes_out;
 };
