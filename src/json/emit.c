@@ -81,50 +81,62 @@ __attribute__((noinline)) static char *more_room(struct tr_buf *out, char *o, si
     return tr_buf_reserve(out, n + n / 4 + 2 * SLACK) ? NULL : tr_buf_end(out);
 }
 
-/* Copies block by block and looks at what it copies: a block with a special byte is cut there.
- * Whether the text is UTF-8 is asked at the end, and only of text that is not all ASCII. */
+/* A long run: found by the widest means, copied at once. */
+static size_t copy_run(char *o, const char *p, size_t n, uint32_t *high)
+{
+    uint32_t non_ascii;
+    size_t run = (size_t)(tr_strscan_find_long(p, p + n, &non_ascii) - p);
+    memcpy(o, p, run);
+    *high |= non_ascii;
+    return run;
+}
+
+/* Copies p[0..n) block by block to o until a special byte, looking at what it copies; returns the
+ * bytes before it, or n. Up to 15 bytes more may be written. */
+static inline size_t copy_blocks(char *o, const char *p, size_t n, uint32_t *high)
+{
+    size_t i = 0;
+    uint32_t special, seen = 0;
+    for (; n - i >= 16; i += 16) {
+        __m128i v = tr_simd_load(p + i);
+        tr_simd_store(o + i, v);
+        seen |= (uint32_t)_mm_movemask_epi8(v);
+        special = tr_strscan_special16(v);
+        if (special) {
+            *high |= seen;
+            return i + (size_t)__builtin_ctz(special);
+        }
+    }
+    __m128i v = tr_simd_load_short(p + i, n - i);
+    tr_simd_store(o + i, v);
+    *high |= seen | (uint32_t)_mm_movemask_epi8(v);
+    special = tr_strscan_special16(v) | (1u << (n - i));
+    return i + (size_t)__builtin_ctz(special);
+}
+
+/* Whether the text is UTF-8 is asked at the end, and only of text that is not all ASCII. */
 static enum tr_err put_text(struct tr_buf *out, struct tr_span s, uint64_t *bad_utf8, bool quoted)
 {
     if (tr_unlikely(tr_buf_reserve(out, s.len + SLACK)))
         return TR_ERR_NOMEM;
-    size_t start = out->len;
+    size_t start = out->len, n = s.len;
     char *o = tr_buf_end(out);
-    const char *p = s.ptr;
-    size_t n = s.len, clean = s.len >= LONG_TEXT ? LONG_TEXT : 0;
+    const char *p = n ? s.ptr : "";
     uint32_t high = 0;
-    if (s.len == 0)
-        p = "";
     *o = '"';
     o += quoted;
+    bool bulk = n >= LONG_TEXT;
     for (;;) {
-        size_t step = n < 16 ? n : 16;
-        __m128i v = n < 16 ? tr_simd_load_short(p, n) : tr_simd_load(p);
-        tr_simd_store(o, v);
-        high |= (uint32_t)_mm_movemask_epi8(v);
-        uint32_t special = tr_strscan_special16(v) & ((1u << step) - 1);
-        if (tr_likely(!special)) {
-            o += step;
-            p += step;
-            n -= step;
-            clean += step;
-            if (n >= LONG_TEXT && clean >= LONG_TEXT) { /* no escape for so long: expect none */
-                uint32_t non_ascii;
-                size_t run = (size_t)(tr_strscan_find_long(p, p + n, &non_ascii) - p);
-                memcpy(o, p, run);
-                high |= non_ascii;
-                o += run;
-                p += run;
-                n -= run;
-            }
-            if (n == 0)
-                break;
-            continue;
-        }
-        size_t at = (size_t)__builtin_ctz(special);
-        clean = 0;
-        o = put_escape(o + at, p[at]);
-        p += at + 1;
-        n -= at + 1;
+        size_t run =
+            bulk && n >= LONG_TEXT ? copy_run(o, p, n, &high) : copy_blocks(o, p, n, &high);
+        o += run;
+        n -= run;
+        if (tr_likely(n == 0))
+            break;
+        bulk = run >= LONG_TEXT; /* long runs are expected after a long run */
+        o = put_escape(o, p[run]);
+        p += run + 1;
+        n--;
         if (tr_unlikely((size_t)(out->ptr + out->cap - o) < n + SLACK)) {
             o = more_room(out, o, n);
             if (!o)
