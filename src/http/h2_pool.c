@@ -5,15 +5,22 @@
 
 #include <sys/mman.h>
 
-#define STEP_BYTES   ((size_t)64)
-#define SMALL_BYTES  ((size_t)2048)      /* up to here in steps */
-#define CHUNK_BYTES  ((size_t)32 * 1024) /* what small blocks are cut from */
-#define FRAME_BYTES  ((size_t)5 * 4096)  /* a block for a frame buffer: whole pages */
-#define FRAMES_A_MAP ((size_t)32)
-#define ALIGN_BYTES  ((size_t)16)
+#define STEP_BYTES  ((size_t)64)
+#define SMALL_BYTES ((size_t)2048)      /* up to here in steps */
+#define CHUNK_BYTES ((size_t)32 * 1024) /* what small blocks are cut from */
+#define ALIGN_BYTES ((size_t)16)
+
+/* A slot is five pages for the two large blocks of a session: nghttp2's session (2.9 KiB) and its
+ * frame buffer (16 KiB). They share the first page, and frames of up to a kilobyte touch no other.
+ */
+#define SLOT_BYTES  ((size_t)5 * 4096)
+#define LEAD_BYTES  ((size_t)3008)
+#define FRAME_BYTES (SLOT_BYTES - LEAD_BYTES)
+#define SLOTS_A_MAP ((size_t)32)
 
 enum {
-    CLASS_4K = SMALL_BYTES / STEP_BYTES + 1,
+    CLASS_LEAD = SMALL_BYTES / STEP_BYTES + 1,
+    CLASS_4K,
     CLASS_8K,
     CLASS_FRAME,
     CLASS_HEAP, /* larger: from the heap, freed to the heap */
@@ -44,28 +51,26 @@ struct tr_h2_pool {
     char *cut, *cut_end; /* the rest of the newest chunk */
 };
 
+static const size_t large_bytes[] = {
+    [CLASS_LEAD] = LEAD_BYTES,
+    [CLASS_4K] = 4096 + STEP_BYTES,
+    [CLASS_8K] = 8192 + STEP_BYTES,
+    [CLASS_FRAME] = FRAME_BYTES,
+};
+
 static uint32_t class_of(size_t total)
 {
     if (total <= SMALL_BYTES)
         return (uint32_t)((total + STEP_BYTES - 1) / STEP_BYTES);
-    return total <= 4096          ? CLASS_4K
-           : total <= 8192        ? CLASS_8K
-           : total <= FRAME_BYTES ? CLASS_FRAME
-                                  : CLASS_HEAP;
+    uint32_t cls = CLASS_LEAD;
+    while (cls < CLASS_HEAP && total > large_bytes[cls])
+        cls++;
+    return cls;
 }
 
 static size_t class_bytes(uint32_t cls)
 {
-    switch (cls) {
-    case CLASS_4K:
-        return 4096;
-    case CLASS_8K:
-        return 8192;
-    case CLASS_FRAME:
-        return FRAME_BYTES;
-    default:
-        return cls * STEP_BYTES;
-    }
+    return cls < CLASS_LEAD ? cls * STEP_BYTES : large_bytes[cls];
 }
 
 static void push(struct tr_h2_pool *pool, struct block *b, uint32_t cls)
@@ -76,38 +81,42 @@ static void push(struct tr_h2_pool *pool, struct block *b, uint32_t cls)
 }
 
 #ifndef TR_ARENA_EMULATE
-/* Maps room for several frame buffers. Huge pages would make the untouched ones cost what they must
- * not. */
-static bool map_frames(struct tr_h2_pool *pool)
+/* Maps room for several slots. Huge pages would make the untouched ones cost what they must not. */
+static bool map_slots(struct tr_h2_pool *pool)
 {
     struct chunk *c = tr_malloc(sizeof *c);
     if (!c)
         return false;
-    char *map = mmap(NULL, FRAME_BYTES * FRAMES_A_MAP, PROT_READ | PROT_WRITE,
+    char *map = mmap(NULL, SLOT_BYTES * SLOTS_A_MAP, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) {
         tr_free(c);
         return false;
     }
-    (void)madvise(map, FRAME_BYTES * FRAMES_A_MAP, MADV_NOHUGEPAGE);
-    *c = (struct chunk){pool->chunks, map, FRAMES_A_MAP};
+    (void)madvise(map, SLOT_BYTES * SLOTS_A_MAP, MADV_NOHUGEPAGE);
+    *c = (struct chunk){pool->chunks, map, SLOTS_A_MAP};
     pool->chunks = c;
     return true;
 }
 
-/* The headers of the blocks would touch the pages of all of them at once: they are written one at a
- * time, when a buffer is first handed out. */
-static struct block *cut_frame(struct tr_h2_pool *pool)
+/* Cuts one slot into its two blocks; one at a time, because the heads of the blocks touch the page.
+ */
+static struct block *cut_slot(struct tr_h2_pool *pool, uint32_t cls)
 {
     struct chunk *c = pool->chunks;
     while (c && !(c->map && c->unused))
         c = c->next;
     if (!c) {
-        if (!map_frames(pool))
+        if (!map_slots(pool))
             return NULL;
         c = pool->chunks;
     }
-    return (struct block *)(void *)((char *)c->map + FRAME_BYTES * --c->unused);
+    char *slot = (char *)c->map + SLOT_BYTES * --c->unused;
+    push(pool, (struct block *)(void *)slot, CLASS_LEAD);
+    push(pool, (struct block *)(void *)(slot + LEAD_BYTES), CLASS_FRAME);
+    struct block *b = pool->free[cls];
+    pool->free[cls] = b->next;
+    return b;
 }
 
 static struct block *cut_small(struct tr_h2_pool *pool, uint32_t cls)
@@ -152,7 +161,7 @@ void *tr_h2_pool_alloc(struct tr_h2_pool *pool, size_t size)
         b = tr_malloc(total);
     } else {
 #ifndef TR_ARENA_EMULATE
-        b = cls == CLASS_FRAME ? cut_frame(pool) : cut_small(pool, cls);
+        b = cls == CLASS_FRAME || cls == CLASS_LEAD ? cut_slot(pool, cls) : cut_small(pool, cls);
 #endif
     }
     if (!b)
@@ -234,7 +243,7 @@ void tr_h2_pool_unref(struct tr_h2_pool *pool)
         struct chunk *c = pool->chunks;
         pool->chunks = c->next;
         if (c->map)
-            (void)munmap(c->map, FRAME_BYTES * FRAMES_A_MAP);
+            (void)munmap(c->map, SLOT_BYTES * SLOTS_A_MAP);
         tr_free(c);
     }
     tr_free(pool);
