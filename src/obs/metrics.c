@@ -80,20 +80,34 @@ void tr_metrics_begin(struct tr_metrics *metrics, uint32_t route)
     __atomic_store_n(&row->in_flight, row->in_flight + 1, __ATOMIC_RELAXED);
 }
 
+/* The number of the first bound that is not below value, from a guess by its highest bit, so that
+ * at most one step of the loop is left. */
+static uint32_t bucket_of(uint64_t value, const uint64_t *bounds, uint32_t count,
+                          const uint8_t *first, uint32_t first_count)
+{
+    uint32_t bit = 63u - (uint32_t)__builtin_clzll(value | 1);
+    uint32_t i = value ? first[bit < first_count ? bit : first_count - 1] : 0;
+    while (i < count && value > bounds[i])
+        i++;
+    return i;
+}
+
 static void count_duration(struct tr_metrics_duration *d, uint64_t ns)
 {
-    uint32_t i = 0;
-    while (i < TR_METRICS_DURATION_BUCKETS - 1 && ns > duration_bounds[i])
-        i++;
+    /* by bit: the first bound that is not below 2^bit */
+    static const uint8_t first[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,
+                                    0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 11, 12, 13, 14, 15};
+    uint32_t i =
+        bucket_of(ns, duration_bounds, TR_METRICS_DURATION_BUCKETS - 1, first, sizeof first);
     add(&d->buckets[i], 1);
     add(&d->sum_ns, ns);
 }
 
 static void count_bytes(struct tr_metrics_bytes *b, uint64_t bytes)
 {
-    uint32_t i = 0;
-    while (i < TR_METRICS_BYTES_BUCKETS - 1 && bytes > bytes_bounds[i])
-        i++;
+    static const uint8_t first[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3,
+                                    3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9};
+    uint32_t i = bucket_of(bytes, bytes_bounds, TR_METRICS_BYTES_BUCKETS - 1, first, sizeof first);
     add(&b->buckets[i], 1);
     add(&b->sum, bytes);
 }

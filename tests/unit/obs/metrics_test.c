@@ -162,6 +162,39 @@ static void bounds_belong_to_the_bucket_below(void **state)
     tr_metrics_free(m);
 }
 
+/* Each bound, and the next value above it, land where the page says. */
+static void every_bound_is_where_it_is_said_to_be(void **state)
+{
+    (void)state;
+    static const double durations[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                       0.25,   0.5,   1,      2.5,   5,    10,    30};
+    static const uint64_t bytes[] = {0, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304};
+    struct tr_metrics *m = make();
+    const struct tr_metrics *workers[] = {m};
+    char series[256];
+    for (size_t i = 0; i < sizeof durations / sizeof durations[0]; i++) {
+        struct tr_metrics_end end = ended(0, 0, 200);
+        uint64_t ns = (uint64_t)(durations[i] * 1e9 + 0.5);
+        uint64_t b = i < 9 ? bytes[i] : bytes[8];
+        for (unsigned above = 0; above < 2; above++) {
+            end.upstream_ns = ns + above;
+            end.bytes_in = b + above;
+            one_request(m, end);
+        }
+        struct exposition *x = render(workers, 1);
+        (void)snprintf(series, sizeof series, HIST("upstream_duration_seconds", ",le=\"%g\""),
+                       durations[i]);
+        expect(x, series, 2.0 * (double)i + 1);
+        if (i < 9) {
+            (void)snprintf(series, sizeof series, HIST("request_body_bytes", ",le=\"%u\""),
+                           (unsigned)b);
+            expect(x, series, 2.0 * (double)i + 1);
+        }
+        free(x);
+    }
+    tr_metrics_free(m);
+}
+
 static void in_flight_and_retries_are_summed_over_workers(void **state)
 {
     (void)state;
@@ -256,6 +289,7 @@ int main(void)
         cmocka_unit_test(requests_are_counted_by_code_and_status),
         cmocka_unit_test(the_class_is_that_of_the_status_or_of_a_grpc_failure),
         cmocka_unit_test(bounds_belong_to_the_bucket_below),
+        cmocka_unit_test(every_bound_is_where_it_is_said_to_be),
         cmocka_unit_test(in_flight_and_retries_are_summed_over_workers),
         cmocka_unit_test(counting_allocates_nothing),
         cmocka_unit_test(a_reader_sees_whole_values_while_the_owner_counts),
