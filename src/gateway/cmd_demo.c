@@ -6,9 +6,3 @@ int tr_cmd_demo(int argc, char **argv)
     (void)argv;
     return 2;
 }
-int tr_cmd_explain(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    return 2;
-}
