@@ -1,6 +1,6 @@
 /* Inside of the HTTP/1.1 server connection; its face is tr_h1_conn_new in codec.h.
  *
- * Two halves meet here. The input half (h1_conn.c) turns bytes into heads, body and their end. The
+ * Two halves meet here. The input half (h1_in.c) turns bytes into heads, body and their end. The
  * output half (h1_out.c) turns what the sink commits into one gathered write at the end of the
  * turn. They share this struct and run on one loop.
  *
@@ -96,13 +96,40 @@ static inline void h1_enter(struct h1_conn *c)
 /* May free c. */
 void h1_leave(struct h1_conn *c);
 
+/* To the end of the turn. */
+static inline void h1_defer(struct h1_conn *c)
+{
+    if (!c->closed)
+        tr_loop_defer(c->base.worker->loop, &c->task);
+}
+static inline bool h1_sink_listens(const struct h1_conn *c)
+{
+    return c->live && !c->gone;
+}
+void h1_tell_gone(struct h1_conn *c, enum tr_err why);
 /* The stream is closed at once; a sink that still waits hears why. */
 void h1_lost(struct h1_conn *c, enum tr_err why);
 void h1_close(struct h1_conn *c, bool abort);
 void h1_set_deadline(struct h1_conn *c, enum h1_deadline what, uint64_t delay_ns);
 void h1_update_want(struct h1_conn *c);
+
+/* h1_in.c */
+/* What was read and not used. */
+struct tr_span h1_in_pending(const struct h1_conn *c);
+/* Bytes from the socket: used as far as the state allows, the rest kept. */
+void h1_in_take(struct h1_conn *c, struct tr_span data);
+/* The same for what was kept. */
+void h1_in_feed_pending(struct h1_conn *c);
+/* FIN. */
+void h1_in_ended(struct h1_conn *c);
+/* The answer is out and its request read: the next may begin. */
+void h1_in_next(struct h1_conn *c);
+/* A head that cannot be served still becomes a stream, with as much of its first line as is known.
+ */
+void h1_in_refuse(struct h1_conn *c, struct tr_span buf, enum tr_err err, struct tr_status *st);
+void h1_in_body_failed(struct h1_conn *c, enum tr_err err);
 /* The sink has no use for the rest of the body. */
-void h1_discard_body(struct h1_conn *c);
+void h1_in_discard_body(struct h1_conn *c);
 
 /* h1_out.c */
 extern const struct tr_hstream_ops h1_stream_ops;

@@ -210,12 +210,6 @@ static bool is_over(const struct h1_conn *c)
     return c->gone || c->closed;
 }
 
-static void defer(struct h1_conn *c)
-{
-    if (!c->closed)
-        tr_loop_defer(c->base.worker->loop, &c->task);
-}
-
 static enum tr_err stage_ready(struct h1_conn *c)
 {
     if (c->stage.cap == 0)
@@ -235,7 +229,7 @@ static void op_send_continue(struct tr_hstream *hs)
         c->expect = false;
         h1_update_want(c);
     }
-    defer(c);
+    h1_defer(c);
 }
 
 static enum tr_err op_send_head(struct tr_hstream *hs, const struct tr_resp_head *head, bool end)
@@ -255,7 +249,7 @@ static enum tr_err op_send_head(struct tr_hstream *hs, const struct tr_resp_head
     if (head->status == 204 || head->status == 304 || head->content_length == -2)
         c->length = -2;
     c->ended |= end;
-    defer(c);
+    h1_defer(c);
     return TR_OK;
 }
 
@@ -268,7 +262,7 @@ static void op_commit(struct tr_hstream *hs, bool end)
     c->ended |= end;
     if (hs->out.len - hs->out_pos > TR_OUT_HIGH_BYTES)
         c->over_high = true;
-    defer(c);
+    h1_defer(c);
 }
 
 static enum tr_err op_send_trailers(struct tr_hstream *hs, const struct tr_headers *trailers)
@@ -286,7 +280,7 @@ static enum tr_err op_send_trailers(struct tr_hstream *hs, const struct tr_heade
             return err;
     }
     c->ended = true;
-    defer(c);
+    h1_defer(c);
     return TR_OK;
 }
 
@@ -297,12 +291,12 @@ static void op_reset(struct tr_hstream *hs, enum tr_hreset why)
         return;
     if (why == TR_HRESET_NO_ERROR && c->ended) {
         c->deaf = true;
-        h1_discard_body(c);
+        h1_in_discard_body(c);
     } else {
         c->cut = true;
         c->gone = true;
     }
-    defer(c);
+    h1_defer(c);
 }
 
 static void op_consume(struct tr_hstream *hs, size_t bytes)
@@ -330,8 +324,8 @@ static void op_release(struct tr_hstream *hs)
         if (!c->ended)
             c->cut = true;
         c->deaf = true;
-        h1_discard_body(c);
-        defer(c);
+        h1_in_discard_body(c);
+        h1_defer(c);
     } else {
         tr_bufpool_put(c->base.worker->bufs, &hs->out);
     }

@@ -422,6 +422,57 @@ static void a_bad_body_is_told_before_the_answer_and_cut_after(void **state)
     world_fini(&w);
 }
 
+static void a_sink_that_answered_early_hears_of_a_bad_body(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, MANUAL);
+    say(&w, "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    answer(&w.calls[0], 200, "early", true);
+    say(&w, "zz\r\n");
+    assert_int_equal(w.calls[0].gone, TR_ERR_BAD_CHUNK);
+    release(&w.calls[0]);
+    turns(&w);
+    assert_string_equal(heard(&w), OK("5", "early"));
+    assert_true(w.rx_end);
+    world_fini(&w);
+}
+
+static void a_body_goes_on_after_an_early_answer_until_it_is_unwanted(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, MANUAL);
+    say(&w, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
+    answer(&w.calls[0], 200, "early", true);
+    say(&w, "def");
+    assert_string_equal(heard(&w), OK("5", "early"));
+    assert_span_equal(tr_buf_span(&w.calls[0].body), "abcdef");
+    w.calls[0].hs->ops->reset(w.calls[0].hs, TR_HRESET_NO_ERROR);
+    say(&w, "ghi");
+    assert_span_equal(tr_buf_span(&w.calls[0].body), "abcdef");
+    assert_false(w.calls[0].ended);
+    release(&w.calls[0]);
+    say(&w, GET("/b"));
+    assert_int_equal(w.call_count, 2);
+    world_fini(&w);
+}
+
+static void a_sink_may_release_or_abort_anywhere(void **state)
+{
+    (void)state;
+    for (int where = 0; where < 6; where++) {
+        struct world w;
+        world_init(&w, MANUAL);
+        w.act_at = where / 2 + 1;
+        w.act_abort = where % 2 != 0;
+        say(&w, "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" GET("/b"));
+        assert_true(w.calls[0].released || w.calls[0].gone);
+        world_fini(&w);
+    }
+}
+
 static void the_end_of_input_cancels_an_owed_answer(void **state)
 {
     (void)state;
@@ -616,6 +667,9 @@ int main(void)
         cmocka_unit_test(a_short_unwanted_body_is_drained),
         cmocka_unit_test(a_long_unwanted_body_ends_the_connection),
         cmocka_unit_test(a_bad_body_is_told_before_the_answer_and_cut_after),
+        cmocka_unit_test(a_sink_that_answered_early_hears_of_a_bad_body),
+        cmocka_unit_test(a_body_goes_on_after_an_early_answer_until_it_is_unwanted),
+        cmocka_unit_test(a_sink_may_release_or_abort_anywhere),
         cmocka_unit_test(the_end_of_input_cancels_an_owed_answer),
         cmocka_unit_test(the_end_of_input_lets_complete_answers_out),
         cmocka_unit_test(a_body_that_ends_early_is_gone),

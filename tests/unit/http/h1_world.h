@@ -41,6 +41,8 @@ struct world {
     bool rx_end, rx_error, keep_credit;
     unsigned rx_reads; /* reads that gave bytes */
     enum script script;
+    int act_at;     /* in on_request (1), on_data (2) or on_end (3) the sink ... */
+    bool act_abort; /* aborts its own connection, else releases without an answer */
     struct call calls[64];
     unsigned call_count;
 };
@@ -62,14 +64,26 @@ static inline void release(struct call *call)
     call->hs->ops->release(call->hs);
 }
 
+static void act(struct call *call, int at)
+{
+    if (call->w->act_at != at || call->released || call->gone)
+        return;
+    if (call->w->act_abort)
+        tr_hconn_abort(call->w->conn);
+    else
+        release(call);
+}
+
 static void sink_data(void *sink, struct tr_span data)
 {
     struct call *call = sink;
     assert_false(call->ended || call->released || call->gone);
     assert_true(data.len > 0);
-    (void)!tr_buf_append(&call->body, data); /* a test may be short of memory; contents are compared */
+    (void)!tr_buf_append(&call->body,
+                         data); /* a test may be short of memory; contents are compared */
     if (!call->w->keep_credit)
         call->hs->ops->consume(call->hs, data.len);
+    act(call, 2);
 }
 
 static void sink_end(void *sink, const struct tr_headers *trailers)
@@ -89,6 +103,7 @@ static void sink_end(void *sink, const struct tr_headers *trailers)
         call->body.len--;
         release(call);
     }
+    act(call, 3);
 }
 
 static void sink_writable(void *sink)
@@ -146,6 +161,7 @@ static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused,
     } else if (w->script == AT_END) {
         hs->ops->send_continue(hs);
     }
+    act(call, 1);
 }
 
 static void on_conn_closed(void *ctx, struct tr_hconn *conn)
