@@ -73,7 +73,7 @@ enum tr_err tr_j2p_pop(struct tr_json2pb *j)
         j->out->len += field->tag_len;
     }
     tr_j2p_close_n(j, f->opens);
-    return TR_OK;
+    return tr_likely(j->out->len <= j->limit) ? TR_OK : TR_ERR_BODY_TOO_LARGE;
 }
 
 /* -- errors -- */
@@ -157,9 +157,9 @@ static enum tr_err root_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum 
 static enum tr_err step(struct tr_json2pb *j, const struct tr_json_scan *scan, enum tr_json_tok tok)
 {
     struct tr_j2p_frame *f = &j->frames[j->top];
-    switch ((enum tr_j2p_kind)f->kind) {
-    case J2P_MSG:
+    if (tr_likely(f->kind == J2P_MSG))
         return tr_j2p_msg_step(j, f, tok);
+    switch ((enum tr_j2p_kind)f->kind) {
     case J2P_LIST:
         f->index++;
         return tr_j2p_list_step(j, f, tok);
@@ -185,6 +185,8 @@ static enum tr_err step(struct tr_json2pb *j, const struct tr_json_scan *scan, e
         return TR_OK;
     case J2P_ROOT:
         return root_step(j, f, tok);
+    case J2P_MSG:
+        break;
     }
     return TR_ERR_INTERNAL;
 }
@@ -211,6 +213,15 @@ static enum tr_err widen(struct tr_json2pb *j)
     return TR_OK;
 }
 
+static enum tr_err no_token(struct tr_json2pb *j, const struct tr_json_scan *scan,
+                            enum tr_json_tok tok)
+{
+    if (tok == TR_JSON_MORE)
+        return TR_ERR_AGAIN;
+    return tok == TR_JSON_ERROR ? fail(j, scan, scan->st.err, PLACE_SCAN_ERROR)
+                                : fail(j, scan, TR_ERR_EOF, PLACE_SCAN);
+}
+
 enum tr_err tr_json2pb_run(struct tr_json2pb *j, struct tr_json_scan *scan, struct tr_status *st)
 {
     j->st = st;
@@ -218,33 +229,28 @@ enum tr_err tr_json2pb_run(struct tr_json2pb *j, struct tr_json_scan *scan, stru
         return j->failed;
     if (st)
         tr_status_clear(st);
+    if (!j->replaying)
+        j->text = &scan->text; /* not copied: reading at once what was just written in halves would
+                                  stall */
     while (!j->done) {
-        enum tr_json_tok tok;
-        enum place place = PLACE_SCAN;
-        if (tr_likely(!j->replaying)) {
-            tok = tr_json_scan_next(scan);
-            j->text = scan->text;
-            if (tr_unlikely(tok == TR_JSON_MORE))
-                return TR_ERR_AGAIN;
-            if (tr_unlikely(tok == TR_JSON_ERROR))
-                return fail(j, scan, scan->st.err, PLACE_SCAN_ERROR);
-            if (tr_unlikely(tok == TR_JSON_END))
-                return fail(j, scan, TR_ERR_EOF, PLACE_SCAN);
+        if (tr_unlikely(j->replaying)) {
+            enum tr_err err = step(j, scan, tr_j2p_held_next(j));
+            if (err)
+                return fail(j, scan, err, PLACE_HELD);
+            if (!j->replaying)
+                j->text = &scan->text;
         } else {
-            tok = tr_j2p_held_next(j);
-            place = PLACE_HELD;
+            enum tr_json_tok tok = tr_json_scan_next(scan);
+            if (tr_unlikely(tok <= TR_JSON_END))
+                return no_token(j, scan, tok);
+            enum tr_err err = step(j, scan, tok);
+            if (tr_unlikely(err))
+                return fail(j, scan, err, PLACE_SCAN);
         }
-        enum tr_err err = step(j, scan, tok);
-        if (tr_unlikely(err))
-            return fail(j, scan, err, place);
-        if (tr_unlikely(j->out->len > j->limit))
-            return fail(j, scan, TR_ERR_BODY_TOO_LARGE, place);
         j->done = j->top == 0;
     }
     TR_DCHECK(j->len_cur == J2P_NO_LEN);
-    if (j->extra == 0)
-        return TR_OK;
-    enum tr_err err = widen(j);
+    enum tr_err err = j->extra ? widen(j) : TR_OK;
     j->extra = 0;
     if (!err && j->out->len > j->limit)
         err = TR_ERR_BODY_TOO_LARGE;

@@ -23,6 +23,7 @@ struct tr_j2p_held {
     uint32_t slots[TR_JSON_DEPTH_MAX + 1]; /* of the open objects; 0 for arrays */
     size_t first_offset;
     uint32_t first_line, first_column;
+    struct tr_span text; /* replay: of the token in hand */
 };
 
 #define HELD_FIRST 1024
@@ -69,7 +70,7 @@ static bool has_text(enum tr_json_tok tok)
 static enum tr_err hold(struct tr_json2pb *j, const struct tr_json_scan *scan, enum tr_json_tok tok)
 {
     struct tr_j2p_held *h = j->held;
-    size_t text = has_text(tok) ? j->text.len : 0;
+    size_t text = has_text(tok) ? j->text->len : 0;
     enum tr_err err = held_reserve(j, h, 1 + 3 * TR_VARINT_MAX + TR_VARINT_MAX + text);
     if (err)
         return err;
@@ -82,7 +83,7 @@ static enum tr_err hold(struct tr_json2pb *j, const struct tr_json_scan *scan, e
     } else if (has_text(tok)) {
         h->len += tr_wire_put_varint(h->ptr + h->len, text);
         if (text)
-            memcpy(h->ptr + h->len, j->text.ptr, text);
+            memcpy(h->ptr + h->len, j->text->ptr, text);
         h->len += text;
     }
     if (tok == TR_JSON_STRING && h->type_slot)
@@ -92,7 +93,7 @@ static enum tr_err hold(struct tr_json2pb *j, const struct tr_json_scan *scan, e
         h->slots[++h->depth] = tok == TR_JSON_OBJ_BEGIN ? here : 0;
     } else if (tok == TR_JSON_OBJ_END || tok == TR_JSON_ARR_END) {
         h->depth--;
-    } else if (tok == TR_JSON_KEY && tr_j2p_is_type_name(j->text)) {
+    } else if (tok == TR_JSON_KEY && tr_j2p_is_type_name(*j->text)) {
         uint32_t known;
         memcpy(&known, h->ptr + h->slots[h->depth], 4);
         if (!known) /* a second one is refused when it is replayed */
@@ -136,12 +137,13 @@ enum tr_json_tok tr_j2p_held_next(struct tr_json2pb *j)
         h->line += (uint32_t)v;
         h->column = (uint32_t)w;
     }
-    j->text = TR_SPAN("");
+    h->text = TR_SPAN("");
+    j->text = &h->text;
     if (tok == TR_JSON_OBJ_BEGIN) {
         memcpy(&h->type_at, p, 4);
         p += 4;
     } else if (has_text(tok)) {
-        ok = ok && tr_wire_len(&p, end, &j->text);
+        ok = ok && tr_wire_len(&p, end, &h->text);
     }
     TR_ASSERT(ok);
     h->pos = (size_t)(p - h->ptr);
@@ -166,11 +168,10 @@ static bool has_special_form(const struct tr_msgtype *msg)
 /* The type is known: the rest of the object is its message, or has it as "value". */
 static enum tr_err resolve(struct tr_json2pb *j, struct tr_j2p_frame *f, struct tr_span url)
 {
-    static const uint8_t value = 0x12;
     size_t slash = tr_span_rfind(url, '/');
-    struct tr_span name = tr_span_from(url, slash + 1);
+    struct tr_span name = slash < url.len ? tr_span_from(url, slash + 1) : TR_SPAN("");
     int shown = (int)(url.len < 80 ? url.len : 80);
-    if (slash == url.len || name.len == 0)
+    if (name.len == 0)
         return tr_fail(j->st, TR_ERR_JSON_ANY,
                        "\"@type\" must end in a slash and a type's full name: \"%.*s\"", shown,
                        url.ptr);
@@ -184,7 +185,7 @@ static enum tr_err resolve(struct tr_json2pb *j, struct tr_j2p_frame *f, struct 
     if (!err)
         err = tr_scalar_put_string(j->out, url);
     if (!err)
-        err = tr_j2p_open(j, &value, 1);
+        err = tr_j2p_open_tag(j, 0x12);
     if (err)
         return err;
     f->opens++;
@@ -222,13 +223,13 @@ enum tr_err tr_j2p_any_step(struct tr_json2pb *j, struct tr_j2p_frame *f,
         if (tok != TR_JSON_STRING)
             return tr_j2p_expected(j, "a string as \"@type\"", tok);
         f->flags |= J2P_F_TYPE_SEEN;
-        return resolve(j, f, j->text);
+        return resolve(j, f, *j->text);
     }
     if (tok == TR_JSON_OBJ_END) /* {}: an Any with nothing in it */
         return tr_j2p_pop(j);
     if (j->replaying)
         return tr_fail(j->st, TR_ERR_JSON_ANY, "the Any has no \"@type\"");
-    if (tr_j2p_is_type_name(j->text)) {
+    if (tr_j2p_is_type_name(*j->text)) {
         f->kind = J2P_ANY_TYPE;
         return TR_OK;
     }
@@ -275,9 +276,9 @@ enum tr_err tr_j2p_any_wkt_step(struct tr_json2pb *j, struct tr_j2p_frame *f, en
         f->flags &= (uint8_t)~J2P_F_SKIP_NEXT;
         return tr_j2p_skip(j, tok);
     }
-    if (tr_j2p_is_type_name(j->text))
+    if (tr_j2p_is_type_name(*j->text))
         return tr_j2p_any_type_again(j, f);
-    if (!tr_span_eq(j->text, TR_SPAN("value")))
+    if (!tr_span_eq(*j->text, TR_SPAN("value")))
         return tr_j2p_unknown_name(j, f);
     if (f->flags & J2P_F_VALUE_SEEN)
         return tr_fail(j->st, TR_ERR_JSON_DUPLICATE, "\"value\" is given twice");

@@ -68,8 +68,8 @@ struct tr_j2p_held; /* json2pb_any.c */
 struct tr_json2pb {
     struct tr_buf *out;
     struct tr_arena *arena;
-    struct tr_status *st; /* of the call that runs */
-    struct tr_span text;  /* of the token in hand */
+    struct tr_status *st;       /* of the call that runs */
+    const struct tr_span *text; /* of the token in hand: the scanner's or a held one */
     struct tr_j2p_frame *frames;
     struct tr_j2p_len *lens;
     struct tr_j2p_more *more; /* by slot; NULL until a type needs it */
@@ -150,31 +150,96 @@ size_t tr_j2p_error_path(const struct tr_json2pb *j, char *buf, size_t cap);
  * on_path. */
 enum tr_err tr_j2p_report_path(struct tr_json2pb *j, bool leaf);
 
+/* -- bytes -- */
+
+/* Names and strings of JSON are short, and a call of memcpy or memcmp costs more than the bytes do.
+ */
+static inline void tr_j2p_copy(char *to, const char *from, size_t n)
+{
+    uint64_t a, b;
+    uint32_t c, d;
+    if (n > 16) {
+        memcpy(to, from, n);
+    } else if (n >= 8) {
+        memcpy(&a, from, 8);
+        memcpy(&b, from + n - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + n - 8, &b, 8);
+    } else if (n >= 4) {
+        memcpy(&c, from, 4);
+        memcpy(&d, from + n - 4, 4);
+        memcpy(to, &c, 4);
+        memcpy(to + n - 4, &d, 4);
+    } else if (n) {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+}
+static inline bool tr_j2p_same(struct tr_span x, struct tr_span y)
+{
+    uint64_t a, b, c, d;
+    uint32_t e, f, g, h;
+    size_t n = x.len;
+    if (n != y.len)
+        return false;
+    if (n > 16)
+        return memcmp(x.ptr, y.ptr, n) == 0;
+    if (n >= 8) {
+        memcpy(&a, x.ptr, 8);
+        memcpy(&b, y.ptr, 8);
+        memcpy(&c, x.ptr + n - 8, 8);
+        memcpy(&d, y.ptr + n - 8, 8);
+        return ((a ^ b) | (c ^ d)) == 0;
+    }
+    if (n >= 4) {
+        memcpy(&e, x.ptr, 4);
+        memcpy(&f, y.ptr, 4);
+        memcpy(&g, x.ptr + n - 4, 4);
+        memcpy(&h, y.ptr + n - 4, 4);
+        return ((e ^ f) | (g ^ h)) == 0;
+    }
+    return n == 0 ||
+           (x.ptr[0] == y.ptr[0] && x.ptr[n / 2] == y.ptr[n / 2] && x.ptr[n - 1] == y.ptr[n - 1]);
+}
+
 /* -- lengths -- */
 
-/* A tag and a length that is not known yet. Reserves 6 bytes; tag_len may be 0. */
-static inline enum tr_err tr_j2p_open(struct tr_json2pb *j, const uint8_t *tag, unsigned tag_len)
+/* A length that is not known yet, behind tag_len bytes that the caller has put at the end of out.
+ */
+static inline void tr_j2p_open_at(struct tr_json2pb *j, unsigned tag_len)
 {
-    struct tr_buf *out = j->out;
-    if (tr_unlikely(out->cap - out->len < 6)) {
-        enum tr_err err = tr_buf_grow(out, 6);
-        if (err)
-            return err;
-    }
-    if (tr_unlikely(j->len_count == j->len_cap)) {
-        enum tr_err err = tr_j2p_lens_grow(j);
-        if (err)
-            return err;
-    }
-    char *p = out->ptr + out->len;
-    for (unsigned i = 0; i < tag_len; i++)
-        p[i] = (char)tag[i];
     struct tr_j2p_len *l = &j->lens[j->len_count];
-    l->pos = out->len + tag_len;
+    l->pos = j->out->len + tag_len;
     l->extra = j->extra;
     l->up = j->len_cur;
     j->len_cur = j->len_count++;
-    out->len += tag_len + 1;
+    j->out->len += tag_len + 1;
+}
+/* Room for a tag, a length byte and a record of it. */
+static inline enum tr_err tr_j2p_open_room(struct tr_json2pb *j)
+{
+    enum tr_err err = tr_buf_reserve(j->out, 6);
+    if (tr_unlikely(j->len_count == j->len_cap) && !err)
+        err = tr_j2p_lens_grow(j);
+    return err;
+}
+static inline enum tr_err tr_j2p_open_field(struct tr_json2pb *j, const struct tr_field *field)
+{
+    enum tr_err err = tr_j2p_open_room(j);
+    if (tr_unlikely(err))
+        return err;
+    (void)tr_scalar_tag(tr_buf_end(j->out), field);
+    tr_j2p_open_at(j, field->tag_len);
+    return TR_OK;
+}
+static inline enum tr_err tr_j2p_open_tag(struct tr_json2pb *j, char tag)
+{
+    enum tr_err err = tr_j2p_open_room(j);
+    if (tr_unlikely(err))
+        return err;
+    *tr_buf_end(j->out) = tag;
+    tr_j2p_open_at(j, 1);
     return TR_OK;
 }
 

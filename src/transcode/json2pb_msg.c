@@ -13,7 +13,7 @@ enum tr_err tr_j2p_message(struct tr_json2pb *j, const struct tr_msgtype *msg,
         j->out->len += field->tag_len;
         flags = J2P_F_GROUP;
     } else if (field) {
-        err = tr_j2p_open(j, field->tag, field->tag_len);
+        err = tr_j2p_open_field(j, field);
         if (err)
             return err;
         opens++;
@@ -53,24 +53,21 @@ static inline bool null_is_value(const struct tr_field *field)
     return field->type == TR_FT_ENUM && field->sub.en->is_null_value;
 }
 
-/* One value of a singular field, an element or a map value. An enum name that is not known is
- * dropped when unknown names are: *ret_dropped, and out is as it was. */
-static enum tr_err one_value(struct tr_json2pb *j, const struct tr_field *field, bool tag,
-                             enum tr_json_tok tok, unsigned opens, bool *ret_dropped)
+static inline bool is_message(const struct tr_field *field)
 {
-    if (field->type == TR_FT_MESSAGE || field->type == TR_FT_GROUP)
-        return tr_j2p_message(j, field->sub.msg, field, tok, opens);
-    enum tr_err err = tr_j2p_scalar(j, field, tag, tok);
-    if (tr_unlikely(err)) {
-        if (err == TR_ERR_JSON_ENUM && j->opts.ignore_unknown) {
-            *ret_dropped = true;
-            if (j->st)
-                tr_status_clear(j->st);
-            return TR_OK;
-        }
+    return field->type == TR_FT_MESSAGE || field->type == TR_FT_GROUP;
+}
+
+/* A scalar failed. An enum name that is not known is dropped when unknown names are: TR_OK and
+ * *ret_dropped, and out is as it was. */
+__attribute__((cold)) static enum tr_err drop(struct tr_json2pb *j, enum tr_err err,
+                                              bool *ret_dropped)
+{
+    if (err != TR_ERR_JSON_ENUM || !j->opts.ignore_unknown)
         return err;
-    }
-    tr_j2p_close_n(j, opens);
+    if (j->st)
+        tr_status_clear(j->st);
+    *ret_dropped = true;
     return TR_OK;
 }
 
@@ -83,7 +80,7 @@ static enum tr_err list_begin(struct tr_json2pb *j, const struct tr_field *field
         return tr_j2p_expected(j, map ? "an object" : "an array", tok);
     enum tr_err err = TR_OK;
     if (packed)
-        err = tr_j2p_open(j, field->tag, field->tag_len);
+        err = tr_j2p_open_field(j, field);
     if (!err)
         err = tr_j2p_push(j, map ? J2P_MAP : J2P_LIST, packed, &f);
     if (err)
@@ -105,14 +102,17 @@ enum tr_err tr_j2p_list_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum 
     }
     if (tr_unlikely(tok == TR_JSON_NULL && !null_is_value(f->field)))
         return tr_fail(j->st, TR_ERR_JSON_NULL, "an element of a list must not be null");
-    return one_value(j, f->field, !packed, tok, 0, &dropped);
+    if (is_message(f->field))
+        return tr_j2p_message(j, f->field->sub.msg, f->field, tok, 0);
+    enum tr_err err = tr_j2p_scalar(j, f->field, !packed, tok);
+    return tr_likely(!err) ? TR_OK : drop(j, err, &dropped);
 }
 
 /* Keys are the digits of an integer, "true" or "false", or any string. */
 static enum tr_err map_key(struct tr_json2pb *j, const struct tr_field *key)
 {
     enum tr_json_tok tok = TR_JSON_STRING;
-    struct tr_span t = j->text;
+    struct tr_span t = *j->text;
     if (key->type == TR_FT_BOOL) {
         if (tr_span_eq(t, TR_SPAN("true")))
             tok = TR_JSON_TRUE;
@@ -136,7 +136,7 @@ enum tr_err tr_j2p_map_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum t
         return tr_j2p_pop(j);
     if (tok == TR_JSON_KEY) {
         f->start = 0;
-        enum tr_err err = tr_j2p_open(j, f->field->tag, f->field->tag_len);
+        enum tr_err err = tr_j2p_open_field(j, f->field);
         if (err)
             return err;
         size_t start = j->out->len;
@@ -147,11 +147,16 @@ enum tr_err tr_j2p_map_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum t
     const struct tr_field *value = &entry->fields[1];
     if (tr_unlikely(tok == TR_JSON_NULL && !null_is_value(value)))
         return tr_fail(j->st, TR_ERR_JSON_NULL, "a map value must not be null");
+    if (is_message(value))
+        return tr_j2p_message(j, value->sub.msg, value, tok, 1);
     bool dropped = false;
-    unsigned tag_len = f->field->tag_len;
-    enum tr_err err = one_value(j, value, true, tok, 1, &dropped);
+    enum tr_err err = tr_j2p_scalar(j, value, true, tok);
+    if (tr_unlikely(err))
+        err = drop(j, err, &dropped);
     if (dropped)
-        tr_j2p_abandon(j, tag_len);
+        tr_j2p_abandon(j, f->field->tag_len);
+    else if (!err)
+        tr_j2p_close(j);
     return err;
 }
 
@@ -219,11 +224,6 @@ static inline enum tr_err test_and_set(struct tr_json2pb *j, struct tr_j2p_frame
     return TR_OK;
 }
 
-static inline bool name_is(struct tr_span name, struct tr_span s)
-{
-    return name.len == s.len && memcmp(name.ptr, s.ptr, s.len) == 0;
-}
-
 /* The name of a member. JSON is mostly written in the order of the fields, so the one after the
  * last is tried first. */
 static inline const struct tr_field *find_field(struct tr_j2p_frame *f, struct tr_span name)
@@ -231,7 +231,7 @@ static inline const struct tr_field *find_field(struct tr_j2p_frame *f, struct t
     const struct tr_msgtype *msg = f->msg;
     if (tr_likely(f->index < msg->field_count)) {
         const struct tr_field *guess = &msg->fields[f->index];
-        if (name_is(guess->names->json, name) || name_is(guess->names->proto, name))
+        if (tr_j2p_same(guess->names->json, name) || tr_j2p_same(guess->names->proto, name))
             return guess;
     }
     return tr_msgtype_field_by_name(msg, name);
@@ -243,20 +243,20 @@ enum tr_err tr_j2p_unknown_name(struct tr_json2pb *j, struct tr_j2p_frame *f)
         f->flags |= J2P_F_SKIP_NEXT;
         return TR_OK;
     }
-    int n = (int)(j->text.len < 80 ? j->text.len : 80);
+    int n = (int)(j->text->len < 80 ? j->text->len : 80);
     return tr_fail(j->st, TR_ERR_JSON_UNKNOWN_FIELD, "%.*s has no field \"%.*s\"",
-                   (int)f->msg->full_name.len, f->msg->full_name.ptr, n, j->text.ptr);
+                   (int)f->msg->full_name.len, f->msg->full_name.ptr, n, j->text->ptr);
 }
 
 /* The names that an Any's object has besides the fields of its message. Empty has none, and some
  * writers give it a "value": {} as other types with a special form have. */
 static enum tr_err any_name(struct tr_json2pb *j, struct tr_j2p_frame *f, bool *ret_taken)
 {
-    if (tr_j2p_is_type_name(j->text)) {
+    if (tr_j2p_is_type_name(*j->text)) {
         *ret_taken = true;
         return tr_j2p_any_type_again(j, f);
     }
-    if (f->msg->wkt == TR_WKT_EMPTY && tr_span_eq(j->text, TR_SPAN("value"))) {
+    if (f->msg->wkt == TR_WKT_EMPTY && tr_span_eq(*j->text, TR_SPAN("value"))) {
         if (f->flags & J2P_F_VALUE_SEEN)
             return tr_fail(j->st, TR_ERR_JSON_DUPLICATE, "\"value\" is given twice");
         f->flags |= J2P_F_VALUE_SEEN;
@@ -274,7 +274,7 @@ static enum tr_err msg_key(struct tr_json2pb *j, struct tr_j2p_frame *f)
         if (err || taken)
             return err;
     }
-    const struct tr_field *field = find_field(f, j->text);
+    const struct tr_field *field = find_field(f, *j->text);
     if (tr_unlikely(!field))
         return tr_j2p_unknown_name(j, f);
     uint32_t bit = field->index;
@@ -305,52 +305,79 @@ static enum tr_err oneof_check(struct tr_json2pb *j, struct tr_j2p_frame *f,
                    name.ptr);
 }
 
+/* null means that the field is not there. */
+static bool absent(const struct tr_field *field, enum tr_json_tok tok)
+{
+    if (tok != TR_JSON_NULL)
+        return false;
+    return !null_is_value(field) || field->flags & TR_FF_REPEATED ||
+           (field->type == TR_FT_ENUM && !(field->flags & TR_FF_PRESENCE));
+}
+
 /* Where update_mask paths end: everything but a plain message. */
 static inline bool path_ends(const struct tr_field *field, enum tr_json_tok tok)
 {
-    if (field->flags & TR_FF_REPEATED ||
-        (field->type != TR_FT_MESSAGE && field->type != TR_FT_GROUP))
+    if (field->flags & TR_FF_REPEATED || !is_message(field))
         return true;
     uint8_t wkt = field->sub.msg->wkt;
     return tok == TR_JSON_NULL || (wkt != TR_WKT_NONE && wkt != TR_WKT_HTTP_BODY);
 }
 
-/* The value of the field in hand; f is the frame on top (ROOT or MSG). */
+/* What is neither null nor passed over. */
+static inline enum tr_err present_value(struct tr_json2pb *j, struct tr_j2p_frame *f,
+                                        const struct tr_field *field, enum tr_json_tok tok,
+                                        bool *ret_dropped)
+{
+    enum tr_err err;
+    if (tr_unlikely(field->oneof) && f->kind == J2P_MSG &&
+        (err = oneof_check(j, f, field)) != TR_OK)
+        return err;
+    if (field->flags & TR_FF_REPEATED)
+        return list_begin(j, field, tok);
+    if (is_message(field))
+        return tr_j2p_message(j, field->sub.msg, field, tok, 0);
+    err = tr_j2p_scalar(j, field, true, tok);
+    return tr_likely(!err) ? TR_OK : drop(j, err, ret_dropped);
+}
+
+/* Paths are reported before what is below them, except that a scalar must have been taken first: a
+ * name of an enum value that was dropped must not clear the field. */
+static enum tr_err value_with_path(struct tr_json2pb *j, struct tr_j2p_frame *f,
+                                   enum tr_json_tok tok)
+{
+    const struct tr_field *field = f->field;
+    bool report = f->kind == J2P_MSG && path_ends(field, tok);
+    bool late = !is_message(field) && !(field->flags & TR_FF_REPEATED);
+    bool dropped = false;
+    uint32_t top = j->top;
+    enum tr_err err = TR_OK;
+    f->flags |= J2P_F_MEMBER;
+    if (report && !late)
+        err = tr_j2p_report_path(j, true);
+    if (!err && !absent(field, tok))
+        err = present_value(j, f, field, tok, &dropped);
+    if (err)
+        return err;
+    if (j->top > top && j->frames[j->top].kind == J2P_MSG)
+        j->frames[j->top].flags |= J2P_F_PATHS;
+    return report && late && !dropped ? tr_j2p_report_path(j, true) : TR_OK;
+}
+
 enum tr_err tr_j2p_field_value(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok)
 {
     const struct tr_field *field = f->field;
+    bool dropped;
     if (tr_unlikely(f->flags & J2P_F_SKIP_NEXT)) {
         f->flags &= (uint8_t)~J2P_F_SKIP_NEXT;
         return tr_j2p_skip(j, tok);
     }
     if (tr_unlikely(!field)) /* the "value" of an Any of Empty */
         return tr_j2p_message(j, f->msg, NULL, tok, 0);
-    uint8_t paths = f->flags & J2P_F_PATHS;
-    bool scalar = field->type != TR_FT_MESSAGE && field->type != TR_FT_GROUP &&
-                  !(field->flags & TR_FF_REPEATED);
-    bool report = paths && f->kind == J2P_MSG && path_ends(field, tok);
-    f->flags |= J2P_F_MEMBER;
-    enum tr_err err = TR_OK;
-    if (tr_unlikely(report) && (!scalar || tok == TR_JSON_NULL) &&
-        (err = tr_j2p_report_path(j, true)) != TR_OK)
-        return err;
-    if (tok == TR_JSON_NULL && (!null_is_value(field) || (field->flags & TR_FF_REPEATED) ||
-                                (field->type == TR_FT_ENUM && !(field->flags & TR_FF_PRESENCE))))
+    if (tr_unlikely(f->flags & J2P_F_PATHS))
+        return value_with_path(j, f, tok);
+    if (tr_unlikely(tok == TR_JSON_NULL) && absent(field, tok))
         return TR_OK;
-    if (field->oneof && f->kind == J2P_MSG && (err = oneof_check(j, f, field)) != TR_OK)
-        return err;
-    if (field->flags & TR_FF_REPEATED)
-        return list_begin(j, field, tok);
-    bool dropped = false;
-    uint32_t top = j->top;
-    err = one_value(j, field, true, tok, 0, &dropped);
-    if (tr_likely(!paths) || err)
-        return err;
-    if (j->top > top && j->frames[j->top].kind == J2P_MSG)
-        j->frames[j->top].flags |= J2P_F_PATHS;
-    /* a name of an enum value that was dropped must not clear the field */
-    return report && scalar && tok != TR_JSON_NULL && !dropped ? tr_j2p_report_path(j, true)
-                                                               : TR_OK;
+    return present_value(j, f, field, tok, &dropped);
 }
 
 static enum tr_err msg_end(struct tr_json2pb *j, struct tr_j2p_frame *f)

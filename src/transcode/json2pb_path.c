@@ -105,7 +105,7 @@ size_t tr_j2p_error_path(const struct tr_json2pb *j, char *buf, size_t cap)
         }
     }
     if (j->failed == TR_ERR_JSON_UNKNOWN_FIELD)
-        add_name(&t, j->text);
+        add_name(&t, *j->text);
     return t.len;
 }
 

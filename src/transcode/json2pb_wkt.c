@@ -26,23 +26,23 @@ static enum tr_err container(struct tr_json2pb *j, enum tr_j2p_kind kind, unsign
 }
 
 /* A Value that is no container: sizes are known, so its length is written at once. */
-static enum tr_err plain_value(struct tr_json2pb *j, uint8_t tag, enum tr_json_tok tok)
+static enum tr_err plain_value(struct tr_json2pb *j, char tag, enum tr_json_tok tok)
 {
     double d = 0;
     size_t size = 2; /* null, booleans */
     if (tok == TR_JSON_NUMBER) {
-        if (tr_num_parse_double(j->text, &d) != TR_OK)
+        if (tr_num_parse_double(*j->text, &d) != TR_OK)
             return tr_fail(j->st, TR_ERR_JSON_RANGE, "double out of range");
         size = 9;
     } else if (tok == TR_JSON_STRING) {
-        size = 1 + tr_wire_varint_len(j->text.len) + j->text.len;
+        size = 1 + tr_wire_varint_len(j->text->len) + j->text->len;
     }
     enum tr_err err = tr_buf_reserve(j->out, size + 1 + TR_VARINT_MAX);
     if (err)
         return err;
     char *p = tr_buf_end(j->out);
     if (tag) {
-        *p++ = (char)tag;
+        *p++ = tag;
         p += tr_wire_put_varint(p, size);
     }
     if (tok == TR_JSON_NUMBER) {
@@ -51,10 +51,9 @@ static enum tr_err plain_value(struct tr_json2pb *j, uint8_t tag, enum tr_json_t
         p += 8;
     } else if (tok == TR_JSON_STRING) {
         *p++ = TAG_STRING_VALUE;
-        p += tr_wire_put_varint(p, j->text.len);
-        if (j->text.len)
-            memcpy(p, j->text.ptr, j->text.len);
-        p += j->text.len;
+        p += tr_wire_put_varint(p, j->text->len);
+        tr_j2p_copy(p, j->text->ptr, j->text->len);
+        p += j->text->len;
     } else {
         *p++ = tok == TR_JSON_NULL ? TAG_NULL_VALUE : TAG_BOOL_VALUE;
         *p++ = tok == TR_JSON_TRUE;
@@ -64,7 +63,7 @@ static enum tr_err plain_value(struct tr_json2pb *j, uint8_t tag, enum tr_json_t
 }
 
 /* A Value after its tag (0: its tag and length are open already). */
-static enum tr_err value(struct tr_json2pb *j, uint8_t tag, enum tr_json_tok tok, unsigned opens)
+static enum tr_err value(struct tr_json2pb *j, char tag, enum tr_json_tok tok, unsigned opens)
 {
     enum tr_err err;
     if (tok != TR_JSON_OBJ_BEGIN && tok != TR_JSON_ARR_BEGIN) {
@@ -74,30 +73,28 @@ static enum tr_err value(struct tr_json2pb *j, uint8_t tag, enum tr_json_tok tok
         return err;
     }
     if (tag) {
-        err = tr_j2p_open(j, &tag, 1);
+        err = tr_j2p_open_tag(j, tag);
         if (err)
             return err;
         opens++;
     }
-    uint8_t kind = tok == TR_JSON_OBJ_BEGIN ? TAG_STRUCT_VALUE : TAG_LIST_VALUE;
-    err = tr_j2p_open(j, &kind, 1);
+    err = tr_j2p_open_tag(j, tok == TR_JSON_OBJ_BEGIN ? TAG_STRUCT_VALUE : TAG_LIST_VALUE);
     return err ? err
                : container(j, tok == TR_JSON_OBJ_BEGIN ? J2P_STRUCT : J2P_LISTVALUE, opens + 1);
 }
 
 enum tr_err tr_j2p_struct_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok)
 {
-    static const uint8_t entry = TAG_ENTRY;
     if (tok == TR_JSON_OBJ_END)
         return tr_j2p_pop(j);
     if (tok != TR_JSON_KEY)
         return value(j, TAG_VALUE, tok, 1);
-    enum tr_err err = tr_j2p_open(j, &entry, 1);
+    enum tr_err err = tr_j2p_open_tag(j, TAG_ENTRY);
     if (err)
         return err;
     f->start = j->out->len;
     err = tr_buf_push(j->out, TAG_KEY);
-    return err ? err : tr_scalar_put_string(j->out, j->text);
+    return err ? err : tr_scalar_put_string(j->out, *j->text);
 }
 
 enum tr_err tr_j2p_listvalue_step(struct tr_json2pb *j, struct tr_j2p_frame *f,
@@ -115,8 +112,8 @@ static enum tr_err time_value(struct tr_json2pb *j, const struct tr_msgtype *msg
     bool timestamp = msg->wkt == TR_WKT_TIMESTAMP;
     if (tok != TR_JSON_STRING)
         return tr_j2p_expected(j, timestamp ? "a timestamp string" : "a duration string", tok);
-    enum tr_err err = timestamp ? tr_wkt_timestamp(j->text, &seconds, &nanos, j->st)
-                                : tr_wkt_duration(j->text, &seconds, &nanos, j->st);
+    enum tr_err err = timestamp ? tr_wkt_timestamp(*j->text, &seconds, &nanos, j->st)
+                                : tr_wkt_duration(*j->text, &seconds, &nanos, j->st);
     if (!err)
         err = tr_buf_reserve(j->out, TR_WKT_TIME_MAX);
     if (!err)
@@ -147,7 +144,7 @@ enum tr_err tr_j2p_wkt(struct tr_json2pb *j, const struct tr_msgtype *msg, enum 
     case TR_WKT_FIELD_MASK:
         if (tok != TR_JSON_STRING)
             return tr_j2p_expected(j, "a string of field paths", tok);
-        err = tr_wkt_field_mask(j->text, false, j->out, j->st);
+        err = tr_wkt_field_mask(*j->text, false, j->out, j->st);
         break;
     default: /* wrappers */
         err = tr_j2p_scalar(j, &msg->fields[0], true, tok);

@@ -79,8 +79,10 @@ static bool zone(const char *p, const char *end, int *ret)
 enum tr_err tr_wkt_timestamp(struct tr_span s, int64_t *ret_seconds, int32_t *ret_nanos,
                              struct tr_status *st)
 {
+    if (s.len < 20)
+        return bad_timestamp(st);
     const char *p = s.ptr, *end = s.ptr + s.len;
-    if (s.len < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':')
+    if (p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':')
         return bad_timestamp(st);
     int year = digits(p, 4), month = digits(p + 5, 2), day = digits(p + 8, 2);
     int hour = digits(p + 11, 2), minute = digits(p + 14, 2), second = digits(p + 17, 2);
@@ -116,6 +118,8 @@ static enum tr_err bad_duration(struct tr_status *st)
 enum tr_err tr_wkt_duration(struct tr_span s, int64_t *ret_seconds, int32_t *ret_nanos,
                             struct tr_status *st)
 {
+    if (s.len == 0)
+        return bad_duration(st);
     const char *p = s.ptr, *end = s.ptr + s.len;
     bool negative = p < end && *p == '-';
     p += negative;
