@@ -125,8 +125,8 @@ uint32_t router_custom_find(const struct tr_router *r, struct tr_span normal);
 struct walk_segment {
     uint32_t off, len;
     uint32_t hash;
-    bool hashed;
-    bool escaped;
+    bool hashed;  /* hash and escaped are known */
+    bool escaped; /* has a '%' */
 };
 
 struct walk_frame {
@@ -143,6 +143,7 @@ struct walk {
     uint32_t count;      /* segments */
     uint32_t custom;
     int top;
+    bool escapes; /* the path has a '%' */
     /* the first and the last segments; more are only ever inside a '**' */
     struct walk_segment front[WALK_SEGMENTS], back[WALK_SEGMENTS];
     struct walk_frame frames[2 * TR_TEMPLATE_SEGMENTS_MAX + 2];

@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include "base/simd.h"
 #include "route/router.h"
 #include "route/router_int.h"
 
@@ -8,17 +9,31 @@
  * at the segment where the rest is as long as the template's: see router.h for why that is all. */
 enum { STAGE_LITERAL, STAGE_STAR, STAGE_DEEP };
 
-static void segment_set(struct walk *w, uint32_t i, const char *from, const char *to, bool escaped)
+/* Where '/' is among the first n bytes at p, at most 16, a bit for each; *escapes: a '%' is there.
+ */
+static uint32_t slashes(const char *p, size_t n, bool *escapes)
 {
-    struct walk_segment s = {
-        .off = (uint32_t)(from - w->path.ptr),
-        .len = (uint32_t)(to - from),
-        .escaped = escaped,
-    };
-    if (i < WALK_SEGMENTS)
-        w->front[i] = s;
-    else
-        w->back[i % WALK_SEGMENTS] = s;
+#ifdef TR_SIMD
+    __m128i v = n < 16 ? tr_simd_load_short(p, n) : tr_simd_load(p);
+    if (_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('%'))))
+        *escapes = true;
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('/')));
+#else
+    uint32_t mask = 0;
+    for (size_t i = 0; i < n && i < 16; i++) {
+        mask |= (uint32_t)(p[i] == '/') << i;
+        *escapes |= p[i] == '%';
+    }
+    return mask;
+#endif
+}
+
+static void add_segment(struct walk *w, size_t from, size_t to)
+{
+    struct walk_segment *s = walk_segment_at(w, w->count++);
+    s->off = (uint32_t)from;
+    s->len = (uint32_t)(to - from);
+    s->hashed = false;
 }
 
 bool walk_init(struct walk *w, const struct tr_router *r, struct tr_span path)
@@ -28,21 +43,22 @@ bool walk_init(struct walk *w, const struct tr_router *r, struct tr_span path)
     w->count = 0;
     w->custom = 0;
     w->top = -1;
+    w->escapes = false;
     if (path.len == 0 || path.ptr[0] != '/' || path.len > UINT32_MAX)
         return false;
     if (path.len == 1)
         return true;
-    bool escapes = tr_span_find(path, '%') != path.len;
-    const char *p = path.ptr + 1, *end = path.ptr + path.len;
-    for (;;) {
-        const char *slash = memchr(p, '/', (size_t)(end - p));
-        const char *to = slash ? slash : end;
-        bool escaped = escapes && memchr(p, '%', (size_t)(to - p));
-        segment_set(w, w->count++, p, to, escaped);
-        if (!slash)
-            return true;
-        p = slash + 1;
+    size_t from = 1;
+    for (size_t at = 1; at < path.len; at += 16) {
+        uint32_t mask = slashes(path.ptr + at, path.len - at, &w->escapes);
+        for (; mask; mask &= mask - 1) {
+            size_t slash = at + (size_t)__builtin_ctz(mask);
+            add_segment(w, from, slash);
+            from = slash + 1;
+        }
     }
+    add_segment(w, from, path.len);
+    return true;
 }
 
 static void walk_begin(struct walk *w, uint32_t custom)
@@ -66,7 +82,7 @@ bool walk_with_verb(struct walk *w)
         return false;
     struct tr_span verb = tr_span_from(text, colon + 1);
     char normal[3 * TR_TEMPLATE_LITERAL_MAX];
-    if (last->escaped)
+    if (w->escapes)
         verb = tr_span(normal, tr_path_normalise(verb, normal));
     uint32_t custom = router_custom_find(w->r, verb);
     if (!custom)
@@ -89,6 +105,7 @@ static uint32_t segment_hash(const struct walk *w, struct walk_segment *s)
         return s->hash;
     struct tr_span text = tr_span(w->path.ptr + s->off, s->len);
     char normal[3 * TR_TEMPLATE_LITERAL_MAX];
+    s->escaped = w->escapes && tr_span_find(text, '%') != text.len;
     if (s->escaped) {
         if (text.len > sizeof normal) /* longer than any literal */
             return 0;
