@@ -17,11 +17,11 @@ SIBLINGS = {
     ("config", "pipeline"): "a snapshot holds the pipeline's chains",
     ("pipeline", "config"): "an exchange reads its effective policy",
     ("http", "obs"): "codecs count refusals",
-    ("transcode", "route"): "a plan is made of a route's rule",
+    ("transcode", "route"): "a plan is made of a template",
 }
 LIBRARIES = {  # header prefix -> files that may include it
     "nghttp2/": r"http/h2_.*|gateway/demo_backend\.c|gateway/version\.c",
-    "protobuf-c/": r"proto/(typepool_load(_\w+)?|pbc_alloc|annot|.*\.pb-c)\.[ch]",
+    "protobuf-c/": r"gateway/version\.c|proto/(typepool_load(_\w+)?|pbc_alloc|annot|.*\.pb-c)\.[ch]",
     "openssl/": r"io/tls_.*|filters/jwt_key\.c|base/digest\.c|gateway/version\.c",
     "jansson.h": r"config/.*|filters/jwks\.c|filters/jwt\.c|gateway/version\.c",
     "ares.h": r"io/dns\.c|gateway/version\.c",

@@ -38,6 +38,11 @@ struct tr_alloc_stats tr_alloc_stats(void)
     return stats;
 }
 
+const struct tr_alloc_stats *tr_alloc_stats_place(void)
+{
+    return &stats;
+}
+
 void tr_alloc_fail_after(uint64_t n)
 {
     fail_at = n ? stats.calls + n : 0;

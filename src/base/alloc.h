@@ -21,6 +21,8 @@ void *tr_realloc(void *ptr, size_t size);
 void tr_free(void *ptr);
 
 struct tr_alloc_stats tr_alloc_stats(void);
+/* The counters themselves, for a reader on another thread (relaxed loads); valid while this thread lives. */
+const struct tr_alloc_stats *tr_alloc_stats_place(void);
 
 /* The n-th next allocation of this thread (1 = the next) and all after it fail until 0 is set. Tests only. */
 void tr_alloc_fail_after(uint64_t n);

@@ -109,7 +109,7 @@ static bool admin_ready(void *ctx)
 static enum tr_err admin_metrics(void *ctx, struct tr_buf *out)
 {
     struct tr_server *s = ctx;
-    return tr_stats_render(s->stats, s->workers, s->worker_count, s->shared, out);
+    return tr_stats_render(s->stats, s->workers, s->shared, admin_ready(s), out);
 }
 
 static enum tr_err start_admin(struct tr_server *s, struct tr_status *st)

@@ -8,6 +8,7 @@
 #include "filters/registry.h"
 #include "gateway/front.h"
 #include "gateway/server.h"
+#include "obs/metrics.h"
 
 #define BLOCKS_KEPT 256 /* arena blocks of 4 KiB: 1 MiB a worker */
 
@@ -178,7 +179,7 @@ enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32
         err = tr_dns_new(w->loop, getenv("TRANSOM_DNS_SERVERS"), &w->dns);
     if (err)
         return err;
-    w->h = (struct tr_hworker){.loop = w->loop, .blocks = &w->blocks, .bufs = &w->bufs, .err_counts = w->err_counts};
+    w->h = (struct tr_hworker){.loop = w->loop, .blocks = &w->blocks, .bufs = &w->bufs};
     w->h.read_buf = tr_malloc(TR_HREAD_BYTES);
     if (!w->h.read_buf)
         return TR_ERR_NOMEM;
@@ -189,6 +190,7 @@ enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32
     w->p.health = tr_server_health;
     w->p.ready = tr_server_ready(server);
     w->p.metrics = tr_server_metrics(server, index);
+    w->h.err_counts = w->p.metrics->errors;
     if (getrandom(w->p.id_state, sizeof w->p.id_state, 0) != (ssize_t)sizeof w->p.id_state)
         return tr_fail(st, TR_ERR_IO, "getrandom failed");
     err = open_listeners(w, snap, shared, addrs, st);
@@ -198,6 +200,7 @@ enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32
 static void *thread_main(void *arg)
 {
     struct tr_worker *w = arg;
+    atomic_store_explicit(&w->allocs, tr_alloc_stats_place(), memory_order_release);
     tr_loop_run(w->loop);
     atomic_store_explicit(&w->done, true, memory_order_release);
     tr_server_worker_done(w->server);

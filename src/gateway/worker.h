@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/alloc.h"
 #include "config/snapshot.h"
 #include "http/codec.h"
 #include "io/dns.h"
@@ -49,7 +50,7 @@ struct tr_worker {
     struct tr_hworker h;
     struct tr_pworker p;
     struct tr_hservice service;
-    uint64_t err_counts[TR_ERR__COUNT];
+    _Atomic(const struct tr_alloc_stats *) allocs; /* of the worker's thread, once it runs */
     struct tr_worker_listener *listeners;
     uint32_t listener_count;
     struct tr_list fronts;  /* connections without a codec yet */

@@ -1,6 +1,7 @@
 #include "pipeline/exchange.h"
 
 #include "base/assert.h"
+#include "obs/metrics.h"
 #include "pipeline/chain.h"
 #include "pipeline/deadline.h"
 #include "pipeline/metadata.h"
@@ -303,9 +304,17 @@ static enum tr_err admit(struct tr_exchange *x)
     return x->st ? x->st->err : TR_ERR_INTERNAL;
 }
 
+static void begin_count(struct tr_exchange *x)
+{
+    x->metrics_row = x->route ? x->route->index : TR_METRICS_NO_ROUTE;
+    if (x->w->metrics)
+        tr_metrics_begin(x->w->metrics, x->metrics_row);
+}
+
 static enum tr_err walk(struct tr_exchange *x)
 {
     enum tr_err err = tr_relay_route(x);
+    begin_count(x);
     if (err || x->ended)
         return err;
     err = tr_exchange_arm(x);
@@ -344,7 +353,9 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused, 
         if (x->st)
             *x->st = *st;
     }
-    if (!err)
+    if (err)
+        begin_count(x);
+    else
         err = walk(x);
     if (err)
         tr_exchange_fail(x, err);
@@ -402,10 +413,12 @@ void tr_pworker_init(struct tr_pworker *w, struct tr_hworker *h, struct tr_snaps
     tr_list_init(&w->exchanges);
     tr_arena_init(&w->scratch, h->blocks);
     tr_buf_init(&w->tmp);
+    tr_coding_pool_init(&w->codings);
 }
 
 void tr_pworker_fini(struct tr_pworker *w)
 {
     tr_arena_fini(&w->scratch);
     tr_buf_fini(&w->tmp);
+    tr_coding_pool_fini(&w->codings);
 }

@@ -15,6 +15,7 @@
 #include "base/bufpool.h"
 #include "config/snapshot.h"
 #include "http/codec.h"
+#include "http/coding.h"
 #include "pipeline/filter.h"
 #include "upstream/upstream.h"
 
@@ -38,6 +39,7 @@ struct tr_pworker {
     const struct tr_filter *const *filters;
     uint32_t filter_count;
     struct tr_arena scratch;       /* rewound after each message */
+    struct tr_coding_pool codings;
     struct tr_buf tmp;             /* decoded bytes of one chunk; never held across a turn */
     struct tr_list exchanges;      /* those not finished */
     uint32_t exchange_count;
@@ -112,6 +114,8 @@ struct tr_exchange {
     struct tr_buf req;              /* gRPC frames to the backend */
     struct tr_ucall call;
     uint8_t attempts;
+    uint32_t metrics_row;           /* tr_route.index, or TR_METRICS_NO_ROUTE */
+    uint64_t call_start_ns;         /* of the last attempt; 0: none */
     uint32_t timeout_at;            /* index + 1 of grpc-timeout in metadata */
 
     uint64_t deadline_ns;           /* monotonic; 0: none */

@@ -1,6 +1,7 @@
 #include "pipeline/relay.h"
 
 #include "http/grpc_timeout.h"
+#include "obs/metrics.h"
 #include "pipeline/reply.h"
 
 bool tr_is_grpc_type(struct tr_span content_type)
@@ -254,6 +255,7 @@ enum tr_err tr_exchange_acquire(struct tr_exchange *x)
         .arena = &x->hs->arena,
     };
     x->attempts++;
+    x->call_start_ns = tr_loop_now_ns(x->w->h->loop);
     err = tr_ucall_start(&x->call, x->w->clusters[x->route->upstream->index]);
     if (!err)
         x->call_open = true;
@@ -262,6 +264,20 @@ enum tr_err tr_exchange_acquire(struct tr_exchange *x)
 
 void tr_relay_count(struct tr_exchange *x)
 {
-    if (x->end.err)
-        x->w->h->err_counts[x->end.err]++;
+    if (!x->w->metrics)
+        return;
+    uint64_t now = tr_loop_now_ns(x->w->h->loop);
+    struct tr_metrics_end end = {
+        .route = x->metrics_row,
+        .grpc_code = x->end.code,
+        .version = x->hs->head.version,
+        .http_status = x->http_status,
+        .err = x->end.err,
+        .retries = x->attempts > 1 ? x->attempts - 1u : 0,
+        .duration_ns = now - x->hs->start_ns,
+        .upstream_ns = x->call_start_ns ? now - x->call_start_ns : 0,
+        .bytes_in = x->bytes_in,
+        .bytes_out = x->bytes_out,
+    };
+    tr_metrics_end(x->w->metrics, &end);
 }

@@ -53,7 +53,7 @@ struct tr_rest {
     struct tr_pb2json_opts popts;
     struct tr_unframer unframer;
     struct tr_buf gather;
-    struct tr_decoder *up_decoder;  /* grpc-encoding of the backend */
+    uint8_t up_coding;              /* enum tr_coding: grpc-encoding of the backend */
     struct tr_buf inflated;
     uint64_t messages;
     bool up_head_seen;
@@ -67,6 +67,9 @@ enum tr_err tr_rest_on_body_end(struct tr_exchange *x) TR_MUST_USE;
 /* rest_coding.c */
 /* Content-Encoding of the request: 415 when it is none of gzip, br, zstd. */
 enum tr_err tr_rest_decoder(struct tr_exchange *x, struct tr_rest *r) TR_MUST_USE;
+/* Through r->decoder, in bounded steps: take gets the plain bytes. */
+enum tr_err tr_rest_decode(struct tr_exchange *x, struct tr_rest *r, struct tr_span data,
+                           enum tr_err (*take)(struct tr_exchange *x, struct tr_rest *r, struct tr_span plain)) TR_MUST_USE;
 /* grpc-encoding of the backend's answer. */
 enum tr_err tr_rest_up_decoder(struct tr_exchange *x, struct tr_rest *r, struct tr_span encoding) TR_MUST_USE;
 /* The plain bytes of a compressed message, in r->inflated. */

@@ -1,3 +1,4 @@
+#include "http/coding.h"
 #include "pipeline/rest.h"
 #include "proto/wire.h"
 
@@ -343,7 +344,8 @@ static enum tr_err take(struct tr_exchange *x, struct tr_rest *r, struct tr_span
 
 enum tr_err tr_rest_on_body(struct tr_exchange *x, struct tr_span data)
 {
-    return take(x, x->rest, data);
+    struct tr_rest *r = x->rest;
+    return r->decoder ? tr_rest_decode(x, r, data, take) : take(x, r, data);
 }
 
 /* The last message, where the end of the body completes one. */
@@ -388,7 +390,9 @@ static enum tr_err finish_stream(struct tr_exchange *x, struct tr_rest *r)
 enum tr_err tr_rest_on_body_end(struct tr_exchange *x)
 {
     struct tr_rest *r = x->rest;
-    enum tr_err err = x->streaming_in ? finish_stream(x, r) : finish_unary(x, r);
+    enum tr_err err = r->decoder && x->bytes_in ? tr_decoder_end(r->decoder) : TR_OK;
+    if (!err)
+        err = x->streaming_in ? finish_stream(x, r) : finish_unary(x, r);
     if (err || x->ended)
         return err;
     if (!x->call_open) {
