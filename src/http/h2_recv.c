@@ -320,6 +320,14 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
                 tr_h2_stream_rst(st, NGHTTP2_NO_ERROR);
         }
         break;
+    case NGHTTP2_GOAWAY:
+        /* nghttp2 ends the connection of itself */
+        if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !conn->quitting && !conn->why) {
+            bool calm = frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM;
+            conn->why = calm ? TR_ERR_H2_FLOOD : TR_ERR_H2_PROTOCOL;
+            tr_h2_count(conn->base.worker, conn->why);
+        }
+        break;
     case NGHTTP2_RST_STREAM:
         conn->refused_ns = now_ns(conn);
         st = stream_of(ng, frame->hd.stream_id);

@@ -162,9 +162,11 @@ static void req_fail(struct tr_h2_req *req, enum tr_err err, uint32_t code)
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
-    (void)user;
     struct tr_h2_req *req = req_of(ng, frame->hd.stream_id);
-    if (req) {
+    if (frame->hd.type ==
+        NGHTTP2_PUSH_PROMISE) { /* nghttp2 itself refuses it only after the ACK of our SETTINGS */
+        tr_h2_client_quit(tr_h2_client_of_sess(user), TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+    } else if (req) {
         req->fields = (struct tr_headers){NULL, 0, 0};
         req->field_bytes = 0;
     }
@@ -332,6 +334,9 @@ static int before_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, vo
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct tr_h2_client *client = tr_h2_client_of_sess(user);
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
+        !client->why)
+        client->why = TR_ERR_H2_PROTOCOL; /* nghttp2 ends the connection */
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     tr_h2_bucket_give(&client->flood, FLOOD_EARNED, FLOOD_BURST);

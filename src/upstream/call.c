@@ -53,6 +53,8 @@ static void on_sent(void *ctx)
 static void on_head(void *ctx, unsigned status, const struct tr_headers *headers, bool end)
 {
     struct tr_ucall *call = ctx;
+    struct tr_uconn *conn = call->conn;
+    conn->endpoint->backoff_ns = 0;
     call->progress = TR_PROGRESS_ANSWERED;
     call->events->on_head(call->ctx, status, headers, end);
 }
@@ -126,6 +128,7 @@ static enum tr_err open_stream(struct tr_ucall *call, struct tr_uconn *conn)
     call->conn = conn;
     call->stream_id = tr_h2_req_id(req);
     call->endpoint = e->conf;
+    conn->used = true;
     e->active++;
     TR_STAT_ADD(c->stats.requests, 1);
     TR_STAT_SET(c->stats.active_requests, c->stats.active_requests + 1);

@@ -5,6 +5,7 @@
 #include "upstream/upstream_int.h"
 
 #define DEFAULT_HEADER_BYTES ((uint32_t)64 * 1024)
+#define YOUNG_NS             ((uint64_t)1000 * 1000 * 1000)
 #define COLD_AT_ONCE         3 /* endpoints that are connected to at once when none is ready */
 
 /* ---- the end
@@ -52,6 +53,18 @@ void tr_uconn_drain(struct tr_uconn *conn)
         tr_h2_client_finish(conn->client);
 }
 
+/* A connection that ends as soon as it is ready serves nobody: to the endpoint it is a failure,
+ * else a backend that goes away at once would be connected to without pause. */
+static void ended_young(const struct tr_uconn *conn)
+{
+    struct tr_uendpoint *e = conn->endpoint;
+    if (!conn->used && conn->state == TR_UCONN_READY &&
+        tr_cluster_now(e->cluster) - conn->ready_ns < YOUNG_NS) {
+        TR_STAT_ADD(e->cluster->stats.connect_failures, 1);
+        tr_uendpoint_down(e, TR_ERR_UPSTREAM_CONNECT);
+    }
+}
+
 static void connect_failed(struct tr_uconn *conn, enum tr_err why)
 {
     struct tr_uendpoint *e = conn->endpoint;
@@ -76,6 +89,7 @@ static void on_settings(void *ctx)
     struct tr_uconn *conn = ctx;
     if (conn->state == TR_UCONN_CONNECTING) {
         conn->state = TR_UCONN_READY;
+        conn->ready_ns = tr_cluster_now(conn->endpoint->cluster);
         conn->endpoint->connecting--;
         tr_timer_stop(&conn->timer);
         tr_uendpoint_up(conn->endpoint);
@@ -89,6 +103,7 @@ static void on_goaway(void *ctx, uint32_t code)
     struct tr_cluster *c = conn->endpoint->cluster;
     (void)code;
     TR_STAT_ADD(c->stats.goaways, 1);
+    ended_young(conn);
     uncount(conn);
     tr_cluster_kick(c);
 }
@@ -116,6 +131,7 @@ static void on_closed(void *ctx, enum tr_err why)
                                                        : TR_ERR_UPSTREAM_CONNECT);
         return;
     }
+    ended_young(conn);
     tr_uconn_close(conn);
     closed_one(e);
     tr_cluster_kick(c);

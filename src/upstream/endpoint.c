@@ -23,7 +23,6 @@ enum tr_err tr_uendpoint_new(struct tr_cluster *c, const struct tr_endpoint_conf
     e->cluster = c;
     e->conf = conf;
     e->addr = *addr;
-    e->backoff_ns = TR_BACKOFF_MIN_NS;
     e->last_err = TR_ERR_UPSTREAM_CONNECT;
     tr_list_init(&e->conns);
     tr_list_push_back(&c->endpoints, &e->node);
@@ -43,15 +42,15 @@ void tr_uendpoint_free(struct tr_uendpoint *e)
 void tr_uendpoint_up(struct tr_uendpoint *e)
 {
     e->state = TR_ENDPOINT_UP;
-    e->backoff_ns = TR_BACKOFF_MIN_NS;
     tr_cluster_count_endpoints(e->cluster);
 }
 
 void tr_uendpoint_down(struct tr_uendpoint *e, enum tr_err why)
 {
-    if (e->state == TR_ENDPOINT_DOWN)
-        e->backoff_ns =
-            e->backoff_ns > TR_BACKOFF_MAX_NS / 2 ? TR_BACKOFF_MAX_NS : e->backoff_ns * 2;
+    uint64_t twice = e->backoff_ns * 2;
+    e->backoff_ns = twice < TR_BACKOFF_MIN_NS   ? TR_BACKOFF_MIN_NS
+                    : twice > TR_BACKOFF_MAX_NS ? TR_BACKOFF_MAX_NS
+                                                : twice;
     e->state = TR_ENDPOINT_DOWN;
     e->down_ns = e->cluster->fail_ns = tr_cluster_now(e->cluster);
     e->last_err = why;

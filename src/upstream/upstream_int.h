@@ -21,7 +21,8 @@ struct tr_uendpoint {
     const struct tr_endpoint_conf *conf;
     struct tr_addr addr;
     struct tr_list conns;
-    uint64_t down_ns, backoff_ns;
+    uint64_t down_ns;
+    uint64_t backoff_ns; /* doubles with each failure until an answer comes */
     int64_t smooth;      /* round robin: the current weight */
     uint32_t active;     /* calls with a stream */
     uint32_t conn_count; /* all but draining ones */
@@ -40,7 +41,9 @@ struct tr_uconn {
     struct tr_stream *stream;    /* until the client takes it */
     struct tr_h2_client *client; /* NULL before on_ready */
     struct tr_timer timer;       /* connect_timeout */
+    uint64_t ready_ns;
     enum tr_uconn_state state;
+    bool used; /* a call has had a stream on it */
 };
 
 /* A name of the configuration. */

@@ -171,6 +171,7 @@ static void h2_limits_continuations(void **state)
     assert_int_not_equal(goaway_code(), ~0u);
     assert_true(w.rx_end);
     assert_int_equal(w.call_count, 0);
+    assert_int_equal(w.errors[TR_ERR_H2_PROTOCOL] + w.errors[TR_ERR_H2_FLOOD], 1);
     w_fini(&w);
 }
 
