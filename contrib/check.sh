@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds (gcc; clang with sanitizers) and passes every test.
+#
+# Usage: contrib/check.sh [STAGE...]; without arguments all stages, in this order:
+#   layers   includes, libraries, banned functions, documents generated from tables
+#   dev      gcc, debug: unit tests, corpora of the fuzz targets
+#   asan     clang, address and undefined: the same
+#   tsan     clang, thread: unit tests of what threads share
+#   fuzz     every libFuzzer target for a few seconds (FUZZ_SECONDS, default 6)
+#   e2e      end-to-end tests against real gRPC servers, on the release build and on the ASan build
+#   conformance   the public suites (conformance/run.sh)
+# Public test data is found through TRANSOM_VECTORS; where it is not set the suites that need it are left out and named.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+contrib/packages.sh check
+jobs=$(nproc)
+failed=()
+started=$SECONDS
+
+build() { # PRESET [TARGET...]
+    local preset=$1
+    shift
+    cmake --preset "$preset" >build/"$preset".configure.log 2>&1 || { cat build/"$preset".configure.log; return 1; }
+    cmake --build --preset "$preset" -j "$jobs" ${@:+--target "$@"} >build/"$preset".build.log 2>&1 || { grep -E 'error|warning|FAILED' build/"$preset".build.log | head -40; return 1; }
+}
+tests() { # PRESET [CTEST ARGUMENT...]
+    local preset=$1
+    shift
+    ctest --preset "$preset" -j "$jobs" "$@" >build/"$preset".ctest.log 2>&1 || { tail -60 build/"$preset".ctest.log; return 1; }
+    tail -4 build/"$preset".ctest.log
+}
+generated() { # the documents that tables make are those that the tables make now
+    local t=build/dev/src/gateway/transom bad=0
+    build dev transom || return 1
+    diff -u contrib/doc/configuration.md <("$t" reference config) || bad=1
+    diff -u contrib/doc/configuration.schema.json <("$t" reference schema) || bad=1
+    diff -u contrib/doc/errors.md <("$t" reference errors) || bad=1
+    return $bad
+}
+stage_layers() { python3 contrib/check-layers.py && generated; }
+stage_dev() { build dev && tests dev -LE e2e; }
+stage_asan() { build asan && tests asan -LE 'e2e|conformance'; }
+stage_tsan() { build tsan && tests tsan -R 'unit/(base|io|upstream|obs)'; }
+stage_fuzz() {
+    build fuzz || return 1
+    local bad=0 name
+    for target in build/fuzz/tests/fuzz/fuzz_*; do
+        [ -x "$target" ] && [ -f "$target" ] || continue
+        name=${target##*/fuzz_}
+        mkdir -p build/fuzz/corpus/"$name"
+        if timeout 120 "$target" -max_total_time="${FUZZ_SECONDS:-6}" -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/fuzz/crash-"$name"- \
+            build/fuzz/corpus/"$name" tests/fuzz/corpus/"$name" >build/fuzz/"$name".log 2>&1; then
+            echo "fuzz $name: $(grep -oE 'Done [0-9]+ runs' build/fuzz/"$name".log || echo 'no count')"
+        else
+            echo "fuzz $name: FAILED"; tail -30 build/fuzz/"$name".log; bad=1
+        fi
+    done
+    return $bad
+}
+stage_e2e() {
+    build release transom descriptors bench_backend && build asan transom || return 1
+    local venv bad=0
+    venv=$(conformance/venv.sh) || return 1
+    TRANSOM=$PWD/build/release/src/gateway/transom TRANSOM_BUILD=$PWD/build/release "$venv/bin/python" -m pytest -q -x --no-header -p no:cacheprovider tests/e2e || bad=1
+    TRANSOM=$PWD/build/asan/src/gateway/transom TRANSOM_BUILD=$PWD/build/release "$venv/bin/python" -m pytest -q -x --no-header -p no:cacheprovider tests/e2e || bad=1
+    return $bad
+}
+stage_conformance() { build release && conformance/run.sh; }
+
+mkdir -p build
+stages=("$@")
+[ $# -gt 0 ] || stages=(layers dev asan tsan fuzz e2e conformance)
+for s in "${stages[@]}"; do
+    t=$SECONDS
+    echo "== $s"
+    if "stage_$s"; then echo "== $s ok ($((SECONDS - t)) s)"; else echo "== $s FAILED ($((SECONDS - t)) s)"; failed+=("$s"); fi
+done
+echo "$((${#stages[@]} - ${#failed[@]})) stages passed in $((SECONDS - started)) s"
+echo "$((${#stages[@]} - ${#failed[@]})) passed, ${#failed[@]} failed"
+[ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
