@@ -160,13 +160,21 @@ static void req_fail(struct tr_h2_req *req, enum tr_err err, uint32_t code)
     req_rst(req, code);
 }
 
+/* Pushes were switched off. Before the peer has acknowledged that, nghttp2 would reset each pushed
+ * stream, for ever. */
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
+{
+    (void)ng;
+    if (hd->type == NGHTTP2_PUSH_PROMISE)
+        tr_h2_client_quit(tr_h2_client_of_sess(user), TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+    return 0;
+}
+
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
+    (void)user;
     struct tr_h2_req *req = req_of(ng, frame->hd.stream_id);
-    if (frame->hd.type ==
-        NGHTTP2_PUSH_PROMISE) { /* nghttp2 itself refuses it only after the ACK of our SETTINGS */
-        tr_h2_client_quit(tr_h2_client_of_sess(user), TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
-    } else if (req) {
+    if (req) {
         req->fields = (struct tr_headers){NULL, 0, 0};
         req->field_bytes = 0;
     }
@@ -385,6 +393,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
 
 void tr_h2_client_callbacks(nghttp2_session_callbacks *cb)
 {
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(cb, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback2(cb, on_invalid_header);
