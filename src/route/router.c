@@ -28,16 +28,12 @@ static void free_compiled(struct tr_router *r)
     tr_free(r->nodes);
     tr_free(r->edges);
     tr_free(r->groups);
-    tr_free(r->leaves);
     tr_free(r->hot);
-    tr_free(r->ranges);
     tr_free(r->texts);
     r->nodes = NULL;
     r->edges = NULL;
     r->groups = NULL;
-    r->leaves = NULL;
     r->hot = NULL;
-    r->ranges = NULL;
     r->texts = NULL;
 }
 
@@ -329,68 +325,54 @@ static int route_order(const void *a, const void *b)
     return (int)x->method - (int)y->method;
 }
 
-/* Routes sorted by leaf; a node's leaves are one run. */
-static void compile_leaves(struct tr_router *r)
+static struct hot_route hot_of(const struct route *route)
+{
+    const struct tr_template *t = route->tmpl;
+    struct hot_route hot = {
+        .target = route->target,
+        .tmpl = t,
+        .vars = t->vars,
+        .custom = route->custom,
+        .method = route->method,
+        .deep = (uint8_t)t->deep,
+        .segment_count = (uint8_t)t->segment_count,
+        .var_count = (uint8_t)t->var_count,
+    };
+    for (uint32_t i = 0; i < t->var_count && i < HOT_RANGES; i++) {
+        const struct tr_template_var *v = &t->vars[i];
+        hot.ranges[i] = (struct range){(uint8_t)v->first, (uint8_t)(v->first + v->count)};
+    }
+    return hot;
+}
+
+/* Routes sorted by node and ':verb', so that a node's are one run, and a leaf's one within it. */
+static void compile_routes(struct tr_router *r)
 {
     if (r->route_count)
         qsort(r->routes, r->route_count, sizeof *r->routes, route_order);
-    uint32_t count = 0;
     for (uint32_t i = 0; i < r->route_count; i++) {
-        const struct route *route = &r->routes[i];
-        struct node *n = &r->nodes[route->node];
-        if (i == 0 || route[-1].node != route->node)
-            n->leaves = count;
-        if (n->leaves == count || r->leaves[count - 1].custom != route->custom) {
-            r->leaves[count++] = (struct leaf){route->custom, i, 0};
-            n->leaf_count++;
-        }
-        r->leaves[count - 1].route_count++;
-    }
-}
-
-static void compile_hot(struct tr_router *r)
-{
-    uint32_t ranges = 0;
-    for (uint32_t i = 0; i < r->route_count; i++) {
-        const struct route *route = &r->routes[i];
-        const struct tr_template *t = route->tmpl;
-        r->hot[i] = (struct hot_route){
-            .target = route->target,
-            .tmpl = t,
-            .vars = t->vars,
-            .ranges = ranges,
-            .method = route->method,
-            .deep = (uint8_t)t->deep,
-            .segment_count = (uint8_t)t->segment_count,
-            .var_count = (uint8_t)t->var_count,
-        };
-        for (uint32_t v = 0; v < t->var_count; v++) {
-            const struct tr_template_var *var = &t->vars[v];
-            r->ranges[ranges++] =
-                (struct range){(uint8_t)var->first, (uint8_t)(var->first + var->count)};
-        }
+        struct node *n = &r->nodes[r->routes[i].node];
+        if (!n->route_count++)
+            n->routes = i;
+        r->hot[i] = hot_of(&r->routes[i]);
     }
 }
 
 static enum tr_err compile_alloc(struct tr_router *r)
 {
-    size_t slots = 0, texts = 0, ranges = 0;
+    size_t slots = 0, texts = 0;
     for (uint32_t i = 0; i < r->b_node_count; i++) {
         slots += r->b_nodes[i].literals ? slots_for(r->b_nodes[i].literals) : 0;
         texts += r->b_nodes[i].literal.len;
     }
-    for (uint32_t i = 0; i < r->route_count; i++)
-        ranges += r->routes[i].tmpl->var_count;
     if (slots > UINT32_MAX || texts > UINT32_MAX)
         return TR_ERR_NOMEM;
     r->nodes = tr_calloc((size_t)r->b_node_count + 1, sizeof *r->nodes);
     r->edges = tr_calloc(slots + 1, sizeof *r->edges);
     r->groups = tr_calloc((size_t)r->b_group_count + 1, sizeof *r->groups);
-    r->leaves = tr_calloc((size_t)r->route_count + 1, sizeof *r->leaves);
     r->hot = tr_calloc((size_t)r->route_count + 1, sizeof *r->hot);
-    r->ranges = tr_calloc(ranges + 1, sizeof *r->ranges);
     r->texts = tr_malloc(texts + 1);
-    if (r->nodes && r->edges && r->groups && r->leaves && r->hot && r->ranges && r->texts)
+    if (r->nodes && r->edges && r->groups && r->hot && r->texts)
         return TR_OK;
     free_compiled(r);
     return TR_ERR_NOMEM;
@@ -423,8 +405,7 @@ enum tr_err tr_router_freeze(struct tr_router *router)
         if (r->b_nodes[i].literal.ptr)
             compile_edge(r, &r->b_nodes[i], i, &text);
     }
-    compile_leaves(r);
-    compile_hot(r);
+    compile_routes(r);
     free_builder(r);
     r->frozen = true;
     return TR_OK;

@@ -50,7 +50,7 @@ struct node {
     uint32_t probe; /* 0: no literal child */
     uint32_t star;
     uint32_t groups, group_count; /* longest first */
-    uint32_t leaves, leaf_count;  /* by custom */
+    uint32_t routes, route_count; /* that end here, by custom */
 };
 
 struct group {
@@ -58,25 +58,24 @@ struct group {
     uint32_t len;
 };
 
-struct leaf {
-    uint32_t custom;
-    uint32_t routes, route_count;
+/* The segments of a variable: [first, end) of the template. */
+struct range {
+    uint8_t first, end;
 };
 
-/* What a match needs of a route, apart from what `check` and `explain` need (struct route at the
- * same index): with many routes the cache is what a look-up costs. */
+#define HOT_RANGES 4
+
+/* What a match needs of a route, in one place and apart from what `check` and `explain` need
+ * (struct route at the same index): with many routes a look-up costs what it misses in the caches.
+ */
 struct hot_route {
     void *target;
     const struct tr_template *tmpl;
     const struct tr_template_var *vars;
-    uint32_t ranges; /* in ranges: one for each variable */
+    uint32_t custom;
     uint8_t method;
     uint8_t deep, segment_count, var_count;
-};
-
-/* The segments of a variable: [first, end) of the template. */
-struct range {
-    uint8_t first, end;
+    struct range ranges[HOT_RANGES]; /* of the first variables; the others are read from vars */
 };
 
 struct name_slot {
@@ -104,9 +103,7 @@ struct tr_router {
     struct node *nodes;
     struct edge *edges;
     struct group *groups;
-    struct leaf *leaves;
     struct hot_route *hot;
-    struct range *ranges;
     char *texts;
 };
 
@@ -136,6 +133,11 @@ struct walk_frame {
     uint32_t stage;
 };
 
+/* Routes [from, to): those of one node and one ':verb'. */
+struct leaf {
+    uint32_t from, to;
+};
+
 /* Yields the leaves that match a path in order of preference. */
 struct walk {
     const struct tr_router *r;
@@ -156,8 +158,8 @@ bool walk_init(struct walk *w, const struct tr_router *r, struct tr_span path);
 bool walk_with_verb(struct walk *w);
 /* Begins a walk for the whole path. */
 void walk_whole(struct walk *w);
-/* The next leaf, NULL at the end. */
-const struct leaf *walk_next(struct walk *w);
+/* The next leaf; false at the end. */
+bool walk_next(struct walk *w, struct leaf *ret_leaf);
 
 static inline struct walk_segment *walk_segment_at(struct walk *w, uint32_t i)
 {

@@ -138,18 +138,23 @@ static uint32_t literal_child(struct walk *w, const struct node *n, uint32_t pos
     return 0;
 }
 
-static const struct leaf *find_leaf(const struct walk *w, const struct node *n)
+/* The node's routes with the ':verb' of the walk; false when it has none. */
+static bool find_leaf(const struct walk *w, const struct node *n, struct leaf *ret_leaf)
 {
-    const struct leaf *leaves = w->r->leaves + n->leaves;
-    uint32_t lo = 0, hi = n->leaf_count;
+    const struct hot_route *hot = w->r->hot;
+    uint32_t lo = n->routes, hi = n->routes + n->route_count, end = hi;
     while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (leaves[mid].custom < w->custom)
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (hot[mid].custom < w->custom)
             lo = mid + 1;
         else
             hi = mid;
     }
-    return lo < n->leaf_count && leaves[lo].custom == w->custom ? &leaves[lo] : NULL;
+    ret_leaf->from = lo;
+    while (lo < end && hot[lo].custom == w->custom)
+        lo++;
+    ret_leaf->to = lo;
+    return ret_leaf->from < lo;
 }
 
 static void push(struct walk *w, uint32_t node, uint32_t pos)
@@ -158,16 +163,15 @@ static void push(struct walk *w, uint32_t node, uint32_t pos)
     w->frames[++w->top] = (struct walk_frame){node, pos, 0, STAGE_LITERAL};
 }
 
-const struct leaf *walk_next(struct walk *w)
+bool walk_next(struct walk *w, struct leaf *ret_leaf)
 {
     while (w->top >= 0) {
         struct walk_frame *f = &w->frames[w->top];
         const struct node *n = &w->r->nodes[f->node];
         if (f->stage == STAGE_LITERAL && f->pos == w->count) {
             f->stage = STAGE_DEEP;
-            const struct leaf *leaf = find_leaf(w, n);
-            if (leaf)
-                return leaf;
+            if (find_leaf(w, n, ret_leaf))
+                return true;
         } else if (f->stage == STAGE_LITERAL) {
             f->stage = STAGE_STAR;
             uint32_t child = n->probe ? literal_child(w, n, f->pos) : 0;
@@ -185,7 +189,7 @@ const struct leaf *walk_next(struct walk *w)
             w->top--;
         }
     }
-    return NULL;
+    return false;
 }
 
 /* -- match
@@ -194,7 +198,7 @@ static const struct hot_route *pick_route(const struct tr_router *r, const struc
                                           enum tr_method method, struct tr_span verb_text)
 {
     const struct hot_route *get = NULL, *any = NULL;
-    for (uint32_t i = leaf->routes; i < leaf->routes + leaf->route_count; i++) {
+    for (uint32_t i = leaf->from; i < leaf->to; i++) {
         const struct hot_route *route = &r->hot[i];
         if (route->method == (uint8_t)ROUTER_ANY_VERB)
             any = route;
@@ -221,7 +225,6 @@ static struct tr_span segments_text(struct walk *w, uint32_t from, uint32_t to)
 
 static void fill_match(struct walk *w, const struct hot_route *route, struct tr_route_match *m)
 {
-    const struct range *ranges = w->r->ranges + route->ranges;
     m->result = TR_MATCH_FOUND;
     m->target = route->target;
     m->tmpl = route->tmpl;
@@ -229,12 +232,15 @@ static void fill_match(struct walk *w, const struct hot_route *route, struct tr_
     /* behind the "**" the template's segments are counted from the end of the path */
     uint32_t shift = w->count - route->segment_count; /* modulo 2^32: -1 when "**" takes none */
     for (uint32_t i = 0; i < route->var_count; i++) {
-        uint32_t first = ranges[i].first, end = ranges[i].end;
+        const struct tr_template_var *v = &route->vars[i];
+        bool inlined = i < HOT_RANGES;
+        uint32_t first = inlined ? route->ranges[i].first : v->first;
+        uint32_t end = inlined ? route->ranges[i].end : (uint32_t)v->first + v->count;
         if (first > route->deep)
             first += shift;
         if (end > route->deep)
             end += shift;
-        m->captures[i] = (struct tr_capture){segments_text(w, first, end), &route->vars[i]};
+        m->captures[i] = (struct tr_capture){segments_text(w, first, end), v};
     }
 }
 
@@ -244,7 +250,7 @@ void tr_router_match(const struct tr_router *router, enum tr_method method,
 {
     TR_DCHECK(router->frozen);
     struct walk w;
-    const struct leaf *leaf;
+    struct leaf leaf;
     ret_match->result = TR_MATCH_NOT_FOUND;
     ret_match->target = NULL;
     ret_match->tmpl = NULL;
@@ -260,8 +266,8 @@ void tr_router_match(const struct tr_router *router, enum tr_method method,
         } else if (!walk_with_verb(&w)) {
             continue;
         }
-        while ((leaf = walk_next(&w)) != NULL) {
-            const struct hot_route *route = pick_route(router, leaf, method, verb_text);
+        while (walk_next(&w, &leaf)) {
+            const struct hot_route *route = pick_route(router, &leaf, method, verb_text);
             if (route) {
                 fill_match(&w, route, ret_match);
                 return;
@@ -339,24 +345,24 @@ struct tr_span tr_router_allow(const struct tr_router *router, struct tr_span pa
     TR_DCHECK(router->frozen);
     struct walk w;
     struct allow a = {0};
-    const struct leaf *leaf;
+    struct leaf leaf;
     bool found = false;
     if (!walk_init(&w, router, path))
         return tr_span(NULL, 0);
     if (walk_with_verb(&w)) {
-        while ((leaf = walk_next(&w)) != NULL) {
+        while (walk_next(&w, &leaf)) {
             found = true;
-            for (uint32_t i = 0; i < leaf->route_count; i++)
-                allow_add(&a, &router->routes[leaf->routes + i]);
+            for (uint32_t i = leaf.from; i < leaf.to; i++)
+                allow_add(&a, &router->routes[i]);
         }
     }
     if (!found) {
         (void)walk_init(&w, router, path);
         walk_whole(&w);
-        while ((leaf = walk_next(&w)) != NULL) {
+        while (walk_next(&w, &leaf)) {
             found = true;
-            for (uint32_t i = 0; i < leaf->route_count; i++)
-                allow_add(&a, &router->routes[leaf->routes + i]);
+            for (uint32_t i = leaf.from; i < leaf.to; i++)
+                allow_add(&a, &router->routes[i]);
         }
     }
     return found ? allow_text(&a, arena) : tr_span(NULL, 0);

@@ -185,7 +185,8 @@ static void captures_are_spans_of_the_path(void **state)
     (void)state;
     struct set set;
     SET(&set, "GET /v1/{name=shelves/*/books/*}/{x}", "GET /d/{a=**}", "GET /e/{a=**}/x/{b}",
-        "GET /f/{a=p/**/q}/{b}/z:v", "GET /g/{a=**/s/*}/{b}", "GET /{root=**}");
+        "GET /f/{a=p/**/q}/{b}/z:v", "GET /g/{a=**/s/*}/{b}", "GET /{root=**}",
+        "GET /h/{a}/{b}/{c=x/*}/{d=**}/{e}/{f=y/*}/{g}");
     expect_captures(&set, "GET /v1/shelves/1/books/%20/y", "name=shelves/1/books/%20,x=y");
     expect_captures(&set, "GET /d", "a=");
     expect_captures(&set, "GET /d/", "a=");
@@ -196,6 +197,8 @@ static void captures_are_spans_of_the_path(void **state)
     expect_captures(&set, "GET /f/p/q/1/z:v", "a=p/q,b=1");
     expect_captures(&set, "GET /f/p/0/0/q/1/z:v", "a=p/0/0/q,b=1");
     expect_captures(&set, "GET /g/s/1/2", "a=s/1,b=2");
+    expect_captures(&set, "GET /h/1/2/x/3/4/y/5/6", "a=1,b=2,c=x/3,d=,e=4,f=y/5,g=6");
+    expect_captures(&set, "GET /h/1/2/x/3/0/0/4/y/5/6", "a=1,b=2,c=x/3,d=0/0,e=4,f=y/5,g=6");
     expect_captures(&set, "GET /", "root=");
     expect_captures(&set, "GET //", "root=/");
     set_fini(&set);
