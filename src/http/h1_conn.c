@@ -48,8 +48,9 @@ void h1_lost(struct h1_conn *c, enum tr_err why)
 {
     if (c->closed)
         return;
-    if (!c->live)
-        c->base.worker->err_counts[why]++; /* nobody else counts it */
+    if (!c->live && why != TR_ERR_CLIENT_GONE)
+        c->base.worker
+            ->err_counts[why]++; /* nobody else counts it; that an idle client leaves is no error */
     h1_tell_gone(c, why);
     h1_close(c, true);
 }
