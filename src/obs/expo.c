@@ -62,7 +62,9 @@ static void put_escaped(struct tr_expo *e, struct tr_span s, bool quoted)
             continue;
         put(e, tr_span_sub(s, from, i - from));
         put_char(e, '\\');
-        put_char(e, c == '\n' ? 'n' : c);
+        if (c == '\n')
+            c = 'n';
+        put_char(e, c);
         from = i + 1;
     }
     put(e, tr_span_from(s, from));

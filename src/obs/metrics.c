@@ -18,11 +18,10 @@ static uint64_t load(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-#define MS 1000000u
+#define MS UINT64_C(1000000)
 static const uint64_t duration_bounds[TR_METRICS_DURATION_BUCKETS - 1] = {
-    MS / 2,    MS,           MS * 5 / 2,   MS * 5,        MS * 10,
-    MS * 25,   MS * 50,      MS * 100,     MS * 250,      MS * 500,
-    MS * 1000, MS * 2500ull, MS * 5000ull, MS * 10000ull, MS * 30000ull,
+    MS / 2,   MS,       MS * 5 / 2, MS * 5,    MS * 10,   MS * 25,    MS * 50,    MS * 100,
+    MS * 250, MS * 500, MS * 1000,  MS * 2500, MS * 5000, MS * 10000, MS * 30000,
 };
 static const struct tr_span duration_texts[TR_METRICS_DURATION_BUCKETS - 1] = {
     TR_SPAN_INIT("0.0005"), TR_SPAN_INIT("0.001"), TR_SPAN_INIT("0.0025"), TR_SPAN_INIT("0.005"),

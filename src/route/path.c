@@ -212,7 +212,9 @@ enum tr_err tr_path_decode(struct tr_span raw, enum tr_path_unescape mode, struc
 
 static char upper_hex(char c)
 {
-    return c >= 'a' ? (char)(c & ~0x20) : c;
+    if (c >= 'a')
+        return (char)(c - 0x20);
+    return c;
 }
 
 size_t tr_path_normalise(struct tr_span segment, char *out)
