@@ -5,8 +5,7 @@
 /* must be last */
 #include "base/banned.h"
 
-/* -- syntax
- * --------------------------------------------------------------------------------------------- */
+/* -- syntax -- */
 
 struct syntax {
     struct tr_span name;
@@ -132,8 +131,7 @@ static enum tr_err parse(struct parser *p, struct syntax *root)
     }
 }
 
-/* -- compiling
- * ------------------------------------------------------------------------------------------ */
+/* -- compiling -- */
 
 /* The tree while it is built; tree comes first, so that a pointer to one is a pointer to the other.
  */

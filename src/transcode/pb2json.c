@@ -6,8 +6,7 @@
 /* must be last */
 #include "base/banned.h"
 
-/* -- errors
- * --------------------------------------------------------------------------------------------- */
+/* -- errors -- */
 
 /* The dotted path of fields that lead to the frame on top. */
 static void set_field_path(struct tr_pj *j)
@@ -44,8 +43,7 @@ enum tr_err tr_pj_oversized(struct tr_pj *j)
                    "the message is larger than max_response_bytes as JSON");
 }
 
-/* -- layout
- * --------------------------------------------------------------------------------------------- */
+/* -- layout -- */
 
 enum tr_err tr_pj_newline(struct tr_pj *j)
 {
@@ -150,8 +148,7 @@ static inline enum tr_err begin_item(struct tr_pj *j, struct tr_pj_frame *f,
     return tr_unlikely(j->o->pretty) ? tr_pj_newline(j) : TR_OK;
 }
 
-/* -- frames
- * --------------------------------------------------------------------------------------------- */
+/* -- frames -- */
 
 enum tr_err tr_pj_push_frame(struct tr_pj *j, const struct tr_pj_push *push)
 {
@@ -159,7 +156,8 @@ enum tr_err tr_pj_push_frame(struct tr_pj *j, const struct tr_pj_push *push)
         return tr_fail(j->st, TR_ERR_PROTO_DEPTH, "messages are nested deeper than %d",
                        TR_PJ_DEPTH_MAX);
     struct tr_arena_mark mark = tr_arena_mark(j->scratch);
-    struct tr_pj_frame *f = tr_arena_alloc(j->scratch, sizeof *f);
+    struct tr_pj_frame *f =
+        j->depth < TR_PJ_NEAR ? &j->near[j->depth] : tr_arena_alloc(j->scratch, sizeof *f);
     if (!f)
         return TR_ERR_NOMEM;
     const struct tr_msgtype *type = push->type;
@@ -183,6 +181,7 @@ enum tr_err tr_pj_push_frame(struct tr_pj *j, const struct tr_pj_push *push)
     f->extra = push->extra;
     f->indexed = false;
     f->want_index = prev && (prev->indexed || prev->want_index) && j->redos >= TR_PJ_REDO_MAX;
+    f->plain = !push->only && !push->tree && !f->want_index && !j->o->pretty;
     if (!push->opened && !push->only)
         j->indent++;
     f->indent = j->indent;
@@ -246,9 +245,7 @@ enum tr_err tr_pj_pop_frame(struct tr_pj *j, struct tr_pj_frame *f)
         err = tr_pj_close_extra(j, f->extra);
     if (err)
         return err;
-    j->depth--;
-    j->top = f->prev;
-    tr_arena_rewind(j->scratch, f->mark);
+    tr_pj_drop_frame(j, f);
     return TR_OK;
 }
 
@@ -264,8 +261,7 @@ static enum tr_err put_absent(struct tr_pj *j, struct tr_pj_frame *f)
     return tr_pj_submessage(j, f, fd, tr_span("", 0));
 }
 
-/* -- fields
- * --------------------------------------------------------------------------------------------- */
+/* -- fields -- */
 
 static inline enum tr_err put_message(struct tr_pj *j, const struct tr_field *fd,
                                       struct tr_span wire, const struct tr_field_tree *tree)
@@ -407,8 +403,7 @@ enum tr_err tr_pj_field(struct tr_pj *j, struct tr_pj_frame *f, const struct tr_
     return err ? err : tr_pj_put_scalar(j, fd, &v);
 }
 
-/* -- the loop
- * ------------------------------------------------------------------------------------------- */
+/* -- the loop -- */
 
 /* Whether a member of a oneof that is not printed may say that one that is, is not set. */
 static bool may_clear(const struct tr_pj_frame *f, const struct tr_field *fd)
@@ -418,33 +413,35 @@ static bool may_clear(const struct tr_pj_frame *f, const struct tr_field *fd)
     return f->tree && tr_pj_seen(f, f->oneof_base + fd->oneof - 1u);
 }
 
-static enum tr_err run_stream(struct tr_pj *j, struct tr_pj_frame *f)
+enum tr_err tr_pj_slow_record(struct tr_pj *j, struct tr_pj_frame *f)
 {
     const char *p = f->p, *const end = f->end;
-    while (p < end) {
-        uint32_t number, wire;
-        if (tr_unlikely(!tr_wire_tag(&p, end, &number, &wire)))
+    uint32_t number, wire;
+    if (tr_unlikely(!tr_wire_tag(&p, end, &number, &wire)))
+        return tr_pj_malformed(j);
+    const struct tr_field *fd = tr_msgtype_field(f->type, number);
+    if (tr_unlikely(!fd || !tr_pj_accepts(fd, wire) || (f->only && fd != f->only) ||
+                    !tr_pj_selected(f, tr_pj_slot(f->type, fd)))) {
+        if (fd && fd->oneof && may_clear(f, fd))
+            return tr_pj_index_start(j, f);
+        if (!tr_wire_skip(&p, end, number, wire))
             return tr_pj_malformed(j);
-        const struct tr_field *fd = tr_msgtype_field(f->type, number);
-        if (tr_unlikely(!fd || !tr_pj_accepts(fd, wire) || (f->only && fd != f->only) ||
-                        !tr_pj_selected(f, tr_pj_slot(f->type, fd)))) {
-            if (fd && fd->oneof && may_clear(f, fd))
-                return tr_pj_index_start(j, f);
-            if (!tr_wire_skip(&p, end, number, wire))
-                return tr_pj_malformed(j);
-            continue;
-        }
+    } else {
         enum tr_err err = tr_pj_field(j, f, fd, wire, &p, end);
         if (tr_unlikely(err))
             return err == TR_ERR_AGAIN ? tr_pj_index_start(j, f) : err;
-        if (tr_unlikely(j->out->len > j->limit))
-            return tr_pj_oversized(j);
-        if (j->top != f) {
-            f->p = p;
-            return TR_OK;
-        }
     }
     f->p = p;
+    return tr_unlikely(j->out->len > j->limit) ? tr_pj_oversized(j) : TR_OK;
+}
+
+static enum tr_err run_stream(struct tr_pj *j, struct tr_pj_frame *f)
+{
+    while (f->p < f->end) {
+        enum tr_err err = tr_pj_slow_record(j, f);
+        if (err || j->top != f || f->indexed)
+            return err;
+    }
     return tr_pj_pop_frame(j, f);
 }
 
@@ -453,9 +450,11 @@ static enum tr_err run(struct tr_pj *j)
     while (j->top) {
         struct tr_pj_frame *f = j->top;
         enum tr_err err;
-        if (tr_unlikely(f->indexed))
+        if (tr_likely(f->plain))
+            err = tr_pj_plain_run(j);
+        else if (f->indexed)
             err = tr_pj_index_run(j, f);
-        else if (tr_unlikely(f->want_index))
+        else if (f->want_index)
             err = tr_pj_index_start(j, f);
         else
             err = run_stream(j, f);
@@ -469,17 +468,17 @@ static enum tr_err convert(const struct tr_pj_push *root, const struct tr_pb2jso
                            unsigned indent, struct tr_buf *out, struct tr_arena *scratch,
                            struct tr_status *st)
 {
-    struct tr_pj j = {
-        .o = opts,
-        .out = out,
-        .scratch = scratch,
-        .st = st,
-        .limit = opts->max_bytes && opts->max_bytes < SIZE_MAX - out->len
-                     ? out->len + opts->max_bytes
-                     : SIZE_MAX,
-        .merge_budget = 8 * root->wire.len + 65536,
-        .indent = indent,
-    };
+    struct tr_pj j; /* not by an initialiser, which would clear the frames */
+    j.o = opts;
+    j.out = out;
+    j.scratch = scratch;
+    j.st = st;
+    j.top = NULL;
+    j.limit = opts->max_bytes && opts->max_bytes < SIZE_MAX - out->len ? out->len + opts->max_bytes
+                                                                       : SIZE_MAX;
+    j.merge_budget = 8 * root->wire.len + 65536;
+    j.indent = indent;
+    j.depth = j.redos = 0;
     const size_t start = out->len;
     const struct tr_arena_mark mark = tr_arena_mark(scratch);
     enum tr_err err = root->type->wkt == TR_WKT_NONE || root->only ? tr_pj_push_frame(&j, root)

@@ -102,6 +102,7 @@ enum tr_err tr_pj_index_start(struct tr_pj *j, struct tr_pj_frame *f)
     f->cur = NULL;
     memset(f->seen, 0, f->seen_words > 2 ? f->seen_words * sizeof *f->seen : sizeof f->seen_inline);
     f->indexed = true;
+    f->plain = false;
     j->redos += j->redos < TR_PJ_REDO_MAX;
     if ((size_t)(f->end - f->begin) > UINT32_MAX / 2)
         return tr_pj_oversized(j);

@@ -60,9 +60,23 @@ enum tr_err tr_pj_pair_read(struct tr_pj *j, const struct tr_field *map, struct 
     return TR_OK;
 }
 
-/* -- keys
- * -----------------------------------------------------------------------------------------------
- */
+bool tr_pj_pair_read_plain(const struct tr_field *map, struct tr_span wire, struct tr_pj_pair *ret)
+{
+    const struct tr_field *kf = &map->sub.msg->fields[0], *vf = &map->sub.msg->fields[1];
+    const char *p = wire.ptr, *end = wire.ptr + wire.len;
+    if (p == end || (uint8_t)*p++ != (1u << 3 | tr_pj_wire_of[kf->type]) ||
+        !tr_pj_read_scalar_inline(kf, &p, end, &ret->key))
+        return false;
+    if (p == end || (uint8_t)*p++ != (2u << 3 | tr_pj_wire_of[vf->type]) ||
+        (vf->flags & TR_FF_CLOSED_ENUM))
+        return false;
+    if (tr_pj_is_message(vf) ? !tr_pj_read_message(vf, &p, end, &ret->message)
+                             : !tr_pj_read_scalar_inline(vf, &p, end, &ret->value))
+        return false;
+    return p == end;
+}
+
+/* -- keys -- */
 
 void tr_pj_keys_clear(struct tr_pj_keys *keys)
 {

@@ -15,6 +15,7 @@
 
 #define TR_PJ_DEPTH_MAX 100 /* messages inside the root */
 #define TR_PJ_ROOM      40  /* bytes that are always reserved for a number after its key */
+#define TR_PJ_NEAR      6
 #define TR_PJ_REDO_MAX                                                                             \
     16 /* index passes after which what is below an indexed frame is indexed at once */
 
@@ -72,6 +73,7 @@ struct tr_pj_frame {
     char sep, start_sep; /* written before the next key */
     char item_sep;       /* written before the next item of cur */
     uint8_t extra;       /* braces of enclosing Any messages to close after this value */
+    bool plain;          /* streams a whole message, compact: pb2json_plain.c */
     bool indexed, want_index;
 };
 
@@ -84,10 +86,10 @@ struct tr_pj {
     size_t limit;        /* of out->len */
     size_t merge_budget; /* bytes that merged messages may still take */
     uint32_t indent, depth, redos;
+    struct tr_pj_frame near[TR_PJ_NEAR]; /* the outer frames; inner ones are in scratch */
 };
 
-/* -- pb2json.c
- * ------------------------------------------------------------------------------------------ */
+/* -- pb2json.c -- */
 /* One record whose value is at *p; advances *p. TR_ERR_AGAIN: the field was printed before, index
  * the frame. */
 enum tr_err tr_pj_field(struct tr_pj *j, struct tr_pj_frame *f, const struct tr_field *fd,
@@ -106,7 +108,10 @@ struct tr_pj_push {
     bool opened; /* the brace and something in it are written already */
 };
 enum tr_err tr_pj_push_frame(struct tr_pj *j, const struct tr_pj_push *push) TR_MUST_USE;
-/* End of the frame on top. */
+/* The record at f->p, whatever it is; the frame may be indexed or another may be on top after it.
+ */
+enum tr_err tr_pj_slow_record(struct tr_pj *j, struct tr_pj_frame *f) TR_MUST_USE;
+/* End of the frame on top: what is still to be printed, then it is dropped. */
 enum tr_err tr_pj_pop_frame(struct tr_pj *j, struct tr_pj_frame *f) TR_MUST_USE;
 enum tr_err tr_pj_malformed(struct tr_pj *j) TR_MUST_USE;
 enum tr_err tr_pj_oversized(struct tr_pj *j) TR_MUST_USE;
@@ -120,8 +125,11 @@ enum tr_err tr_pb2json_indented(const struct tr_msgtype *type, struct tr_span wi
                                 const struct tr_pb2json_opts *opts, unsigned indent,
                                 struct tr_buf *out, struct tr_arena *scratch) TR_MUST_USE;
 
-/* -- pb2json_scalar.c
- * ----------------------------------------------------------------------------------- */
+/* -- pb2json_plain.c -- */
+/* Prints until the frame on top is not plain, or there is none. */
+enum tr_err tr_pj_plain_run(struct tr_pj *j) TR_MUST_USE;
+
+/* -- pb2json_scalar.c -- */
 /* TR_PJ_ROOM bytes must be reserved. */
 enum tr_err tr_pj_put_scalar(struct tr_pj *j, const struct tr_field *fd,
                              const struct tr_pj_scalar *v) TR_MUST_USE;
@@ -141,8 +149,7 @@ bool tr_pj_read_message(const struct tr_field *fd, const char **p, const char *e
 /* Closed enums: unknown numbers are unknown fields. */
 bool tr_pj_enum_known(const struct tr_field *fd, const struct tr_pj_scalar *v);
 
-/* -- pb2json_map.c
- * -------------------------------------------------------------------------------------- */
+/* -- pb2json_map.c -- */
 struct tr_pj_pair {
     struct tr_pj_scalar key, value;
     struct tr_span message; /* the value when it is a message */
@@ -151,6 +158,9 @@ struct tr_pj_pair {
 };
 enum tr_err tr_pj_pair_read(struct tr_pj *j, const struct tr_field *map, struct tr_span wire,
                             struct tr_pj_pair *ret) TR_MUST_USE;
+/* The usual form, key and value once and in this order, without enums of closed types; false: use
+ * the other. */
+bool tr_pj_pair_read_plain(const struct tr_field *map, struct tr_span wire, struct tr_pj_pair *ret);
 void tr_pj_keys_clear(struct tr_pj_keys *keys);
 /* *ret_dup: the key was there. */
 enum tr_err tr_pj_keys_add(struct tr_pj *j, struct tr_pj_keys *keys, const struct tr_field *map,
@@ -159,17 +169,14 @@ enum tr_err tr_pj_keys_add(struct tr_pj *j, struct tr_pj_keys *keys, const struc
 enum tr_err tr_pj_concat(struct tr_pj *j, const struct tr_span *a, const struct tr_span *b,
                          struct tr_span *ret) TR_MUST_USE;
 
-/* -- pb2json_wkt.c
- * -------------------------------------------------------------------------------------- */
+/* -- pb2json_wkt.c -- */
 enum tr_err tr_pj_wkt(struct tr_pj *j, const struct tr_pj_push *push) TR_MUST_USE;
 
-/* -- pb2json_index.c
- * ------------------------------------------------------------------------------------ */
+/* -- pb2json_index.c -- */
 enum tr_err tr_pj_index_start(struct tr_pj *j, struct tr_pj_frame *f) TR_MUST_USE;
 enum tr_err tr_pj_index_run(struct tr_pj *j, struct tr_pj_frame *f) TR_MUST_USE;
 
-/* -- inline
- * --------------------------------------------------------------------------------------------- */
+/* -- inline -- */
 extern const uint8_t tr_pj_wire_of[19]; /* wire type of each enum tr_ftype */
 
 static inline bool tr_pj_is_message(const struct tr_field *fd)
@@ -204,9 +211,77 @@ static inline const struct tr_field_tree *tr_pj_subtree(const struct tr_pj_frame
         return f->tree;
     return f->tree->sub ? f->tree->sub[slot] : NULL;
 }
+static inline void tr_pj_drop_frame(struct tr_pj *j, struct tr_pj_frame *f)
+{
+    j->depth--;
+    j->top = f->prev;
+    if (tr_unlikely(j->scratch->ptr != f->mark.ptr))
+        tr_arena_rewind(j->scratch, f->mark);
+}
 static inline bool tr_pj_selected(const struct tr_pj_frame *f, uint32_t slot)
 {
     return tr_likely(!f->tree) || f->only || tr_field_tree_has(f->tree, slot);
+}
+
+static inline uint64_t tr_pj_sign_extend(uint32_t v)
+{
+    return (uint64_t)(int64_t)(int32_t)v;
+}
+
+static inline bool tr_pj_read_scalar_inline(const struct tr_field *fd, const char **p,
+                                            const char *end, struct tr_pj_scalar *ret)
+{
+    uint32_t u32;
+    switch (fd->type) {
+    case TR_FT_STRING:
+    case TR_FT_BYTES:
+        if (!tr_wire_len(p, end, &ret->s))
+            return false;
+        ret->u = ret->s.len;
+        return true;
+    case TR_FT_DOUBLE:
+    case TR_FT_FIXED64:
+    case TR_FT_SFIXED64:
+        return tr_wire_fixed64(p, end, &ret->u);
+    case TR_FT_FLOAT:
+    case TR_FT_FIXED32:
+        if (!tr_wire_fixed32(p, end, &u32))
+            return false;
+        ret->u = u32;
+        return true;
+    case TR_FT_SFIXED32:
+        if (!tr_wire_fixed32(p, end, &u32))
+            return false;
+        ret->u = tr_pj_sign_extend(u32);
+        return true;
+    default:
+        break;
+    }
+    uint64_t v;
+    if (!tr_wire_varint(p, end, &v))
+        return false;
+    switch (fd->type) {
+    case TR_FT_INT32:
+    case TR_FT_ENUM:
+        v = tr_pj_sign_extend((uint32_t)v);
+        break;
+    case TR_FT_UINT32:
+        v = (uint32_t)v;
+        break;
+    case TR_FT_SINT32:
+        v = (uint64_t)(int64_t)tr_wire_unzigzag32((uint32_t)v);
+        break;
+    case TR_FT_SINT64:
+        v = (uint64_t)tr_wire_unzigzag64(v);
+        break;
+    case TR_FT_BOOL:
+        v = v != 0;
+        break;
+    default:
+        break;
+    }
+    ret->u = v;
+    return true;
 }
 
 #endif

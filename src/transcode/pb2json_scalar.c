@@ -18,65 +18,10 @@ const uint8_t tr_pj_wire_of[19] = {
     [TR_FT_SINT32] = TR_WIRE_VARINT,    [TR_FT_SINT64] = TR_WIRE_VARINT,
 };
 
-static inline uint64_t sign_extend(uint32_t v)
-{
-    return (uint64_t)(int64_t)(int32_t)v;
-}
-
 bool tr_pj_read_scalar(const struct tr_field *fd, const char **p, const char *end,
                        struct tr_pj_scalar *ret)
 {
-    uint32_t u32;
-    switch (fd->type) {
-    case TR_FT_STRING:
-    case TR_FT_BYTES:
-        if (!tr_wire_len(p, end, &ret->s))
-            return false;
-        ret->u = ret->s.len;
-        return true;
-    case TR_FT_DOUBLE:
-    case TR_FT_FIXED64:
-    case TR_FT_SFIXED64:
-        return tr_wire_fixed64(p, end, &ret->u);
-    case TR_FT_FLOAT:
-    case TR_FT_FIXED32:
-        if (!tr_wire_fixed32(p, end, &u32))
-            return false;
-        ret->u = u32;
-        return true;
-    case TR_FT_SFIXED32:
-        if (!tr_wire_fixed32(p, end, &u32))
-            return false;
-        ret->u = sign_extend(u32);
-        return true;
-    default:
-        break;
-    }
-    uint64_t v;
-    if (!tr_wire_varint(p, end, &v))
-        return false;
-    switch (fd->type) {
-    case TR_FT_INT32:
-    case TR_FT_ENUM:
-        v = sign_extend((uint32_t)v);
-        break;
-    case TR_FT_UINT32:
-        v = (uint32_t)v;
-        break;
-    case TR_FT_SINT32:
-        v = (uint64_t)(int64_t)tr_wire_unzigzag32((uint32_t)v);
-        break;
-    case TR_FT_SINT64:
-        v = (uint64_t)tr_wire_unzigzag64(v);
-        break;
-    case TR_FT_BOOL:
-        v = v != 0;
-        break;
-    default:
-        break;
-    }
-    ret->u = v;
-    return true;
+    return tr_pj_read_scalar_inline(fd, p, end, ret);
 }
 
 bool tr_pj_read_message(const struct tr_field *fd, const char **p, const char *end,

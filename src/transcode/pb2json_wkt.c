@@ -12,8 +12,7 @@ static enum tr_err unprintable(struct tr_pj *j, const char *why)
     return tr_fail(j->st, TR_ERR_PROTO_UNPRINTABLE, "%s", why);
 }
 
-/* -- Timestamp, Duration
- * -------------------------------------------------------------------------------- */
+/* -- Timestamp, Duration -- */
 
 #define TIMESTAMP_MIN INT64_C(-62135596800) /* 0001-01-01T00:00:00Z */
 #define TIMESTAMP_MAX INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
@@ -144,8 +143,7 @@ static enum tr_err put_duration(struct tr_pj *j, struct tr_span wire)
     return TR_OK;
 }
 
-/* -- FieldMask
- * ------------------------------------------------------------------------------------------ */
+/* -- FieldMask -- */
 
 static bool is_lower(char c)
 {
@@ -201,8 +199,7 @@ static enum tr_err put_field_mask(struct tr_pj *j, struct tr_span wire)
     return err ? err : tr_buf_push(j->out, '"');
 }
 
-/* -- wrappers and Value
- * --------------------------------------------------------------------------------- */
+/* -- wrappers and Value -- */
 
 static enum tr_err put_wrapper(struct tr_pj *j, const struct tr_msgtype *type, struct tr_span wire)
 {
@@ -306,9 +303,7 @@ static enum tr_err put_value(struct tr_pj *j, const struct tr_pj_push *push, uns
     return err ? err : tr_pj_close_extra(j, extra);
 }
 
-/* -- Any
- * ------------------------------------------------------------------------------------------------
- */
+/* -- Any -- */
 
 struct any {
     struct tr_span url, value;

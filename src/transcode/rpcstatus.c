@@ -11,8 +11,7 @@
 
 #define TYPE_PREFIX "type.googleapis.com/google.rpc."
 
-/* -- writing wire
- * --------------------------------------------------------------------------------------- */
+/* -- writing wire -- */
 
 static enum tr_err put_varint_field(struct tr_buf *out, uint32_t number, uint64_t v)
 {
@@ -59,8 +58,7 @@ static enum tr_err put_detail_head(struct tr_buf *out, struct tr_span url, size_
     return TR_OK;
 }
 
-/* -- the gateway's own errors
- * --------------------------------------------------------------------------- */
+/* -- the gateway's own errors -- */
 
 static enum tr_err put_error_info(struct tr_buf *out, struct tr_span reason)
 {
@@ -133,8 +131,7 @@ enum tr_err tr_rpcstatus_build(struct tr_buf *out, const struct tr_status *st, u
     return err;
 }
 
-/* -- Status-Message
- * ------------------------------------------------------------------------------------- */
+/* -- Status-Message -- */
 
 /* The byte at *at of a percent-encoded text; advances. */
 static uint8_t decoded_byte(struct tr_span s, size_t *at)
@@ -200,8 +197,7 @@ enum tr_err tr_rpcstatus_encode_message(struct tr_buf *out, struct tr_span s)
     return TR_OK;
 }
 
-/* -- reading wire
- * --------------------------------------------------------------------------------------- */
+/* -- reading wire -- */
 
 /* One record of a message of varints and length-delimited fields: false at the end or where it is
  * malformed. */
