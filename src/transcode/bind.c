@@ -81,7 +81,7 @@ enum tr_err tr_bind_path_compile(const struct tr_msgtype *type, struct tr_span p
     const char *why = bad_leaf(chain[depth - 1]);
     if (why)
         return refuse(st, path, why);
-    struct tr_bind_field *b = tr_arena_alloc(arena, sizeof *b + depth * sizeof chain[0]);
+    struct tr_bind_field *b = tr_arena_alloc(arena, sizeof *b + depth * sizeof(void *));
     char *text = tr_arena_alloc(arena, len);
     if (!b || !text)
         return tr_fail(st, TR_ERR_NOMEM, "out of memory");
@@ -234,7 +234,7 @@ static enum tr_err put_entry(const struct tr_field *f, struct tr_span key, struc
 }
 
 enum tr_err tr_bind_encode(const struct tr_field *const *chain, uint32_t depth,
-                           struct tr_span map_key, struct tr_span value, enum tr_err as,
+                           struct tr_span map_key, struct tr_span value, enum tr_err err_as,
                            struct tr_buf *out, struct tr_status *st)
 {
     const struct tr_field *leaf = chain[depth - 1];
@@ -249,9 +249,9 @@ enum tr_err tr_bind_encode(const struct tr_field *const *chain, uint32_t depth,
     if (err == TR_ERR_NOMEM)
         return tr_fail(st, TR_ERR_NOMEM, "out of memory");
     if (st)
-        st->err = as;
+        st->err = err_as;
     tr_bind_set_field(chain, depth, st);
-    return as;
+    return err_as;
 }
 
 enum tr_err tr_bind_value(const struct tr_bind_field *bind, struct tr_span value,

@@ -47,10 +47,10 @@ enum tr_err tr_bind_value(const struct tr_bind_field *bind, struct tr_span value
 /* Whether a message type has a string form that a path or query value can have. */
 bool tr_bind_has_string_form(const struct tr_msgtype *msg);
 /* Appends the value of chain[depth - 1] inside of its parents. map_key: when the leaf is a map;
- * else ignored. Any failure but NOMEM is given as `err` (TR_ERR_PATH_VALUE or TR_ERR_QUERY_VALUE)
- * with a text; out is then as it was. */
+ * else ignored. Any failure but NOMEM is given as `err_as` (TR_ERR_PATH_VALUE or
+ * TR_ERR_QUERY_VALUE) with a text; out is then as it was. */
 enum tr_err tr_bind_encode(const struct tr_field *const *chain, uint32_t depth,
-                           struct tr_span map_key, struct tr_span value, enum tr_err err,
+                           struct tr_span map_key, struct tr_span value, enum tr_err err_as,
                            struct tr_buf *out, struct tr_status *st) TR_MUST_USE;
 /* The dotted path in proto names, cut at the room of st. */
 void tr_bind_set_field(const struct tr_field *const *chain, uint32_t depth, struct tr_status *st);

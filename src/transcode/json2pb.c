@@ -213,13 +213,33 @@ static enum tr_err widen(struct tr_json2pb *j)
     return TR_OK;
 }
 
-static enum tr_err no_token(struct tr_json2pb *j, const struct tr_json_scan *scan,
-                            enum tr_json_tok tok)
+__attribute__((cold)) static enum tr_err no_token(struct tr_json2pb *j,
+                                                  const struct tr_json_scan *scan,
+                                                  enum tr_json_tok tok)
 {
     if (tok == TR_JSON_MORE)
         return TR_ERR_AGAIN;
     return tok == TR_JSON_ERROR ? fail(j, scan, scan->st.err, PLACE_SCAN_ERROR)
                                 : fail(j, scan, TR_ERR_EOF, PLACE_SCAN);
+}
+
+static inline enum tr_err live_step(struct tr_json2pb *j, struct tr_json_scan *scan)
+{
+    enum tr_json_tok tok = tr_json_scan_next(scan);
+    if (tr_unlikely(tok <= TR_JSON_END))
+        return no_token(j, scan, tok);
+    enum tr_err err = step(j, scan, tok);
+    return tr_likely(!err) ? TR_OK : fail(j, scan, err, PLACE_SCAN);
+}
+
+static enum tr_err held_step(struct tr_json2pb *j, const struct tr_json_scan *scan)
+{
+    enum tr_err err = step(j, scan, tr_j2p_held_next(j));
+    if (err)
+        return fail(j, scan, err, PLACE_HELD);
+    if (!j->replaying)
+        j->text = &scan->text;
+    return TR_OK;
 }
 
 enum tr_err tr_json2pb_run(struct tr_json2pb *j, struct tr_json_scan *scan, struct tr_status *st)
@@ -233,20 +253,9 @@ enum tr_err tr_json2pb_run(struct tr_json2pb *j, struct tr_json_scan *scan, stru
         j->text = &scan->text; /* not copied: reading at once what was just written in halves would
                                   stall */
     while (!j->done) {
-        if (tr_unlikely(j->replaying)) {
-            enum tr_err err = step(j, scan, tr_j2p_held_next(j));
-            if (err)
-                return fail(j, scan, err, PLACE_HELD);
-            if (!j->replaying)
-                j->text = &scan->text;
-        } else {
-            enum tr_json_tok tok = tr_json_scan_next(scan);
-            if (tr_unlikely(tok <= TR_JSON_END))
-                return no_token(j, scan, tok);
-            enum tr_err err = step(j, scan, tok);
-            if (tr_unlikely(err))
-                return fail(j, scan, err, PLACE_SCAN);
-        }
+        enum tr_err err = j->replaying ? held_step(j, scan) : live_step(j, scan);
+        if (tr_unlikely(err))
+            return err;
         j->done = j->top == 0;
     }
     TR_DCHECK(j->len_cur == J2P_NO_LEN);
@@ -261,23 +270,37 @@ struct tr_json2pb *tr_json2pb_new(struct tr_arena *scratch, const struct tr_msgt
                                   const struct tr_field *field, const struct tr_json2pb_opts *opts,
                                   struct tr_buf *out)
 {
-    struct tr_json2pb *j = TR_ARENA_NEW(scratch, struct tr_json2pb);
-    if (!j)
+    struct tr_json2pb *j = tr_arena_alloc(scratch, sizeof *j);
+    struct tr_j2p_frame *frames = tr_arena_alloc(scratch, FRAMES_FIRST * sizeof *frames);
+    if (!j || !frames)
         return NULL;
-    j->frames = tr_arena_alloc(scratch, FRAMES_FIRST * sizeof *j->frames);
-    if (!j->frames)
-        return NULL;
-    j->frame_cap = FRAMES_FIRST;
-    j->frames[0] = (struct tr_j2p_frame){.kind = J2P_ROOT, .field = field, .msg = type};
-    j->type = type;
-    j->opts = *opts;
-    if (field && opts->on_path)
-        j->frames[0].flags = J2P_F_PATHS;
-    j->arena = scratch;
+    /* Member by member: clearing the whole first takes longer than a small message. */
     j->out = out;
-    j->start = out->len;
-    j->limit = opts->max_bytes ? out->len + opts->max_bytes : SIZE_MAX;
+    j->arena = scratch;
+    j->st = NULL;
+    j->text = NULL;
+    j->frames = frames;
+    j->lens = NULL;
+    j->more = NULL;
+    j->top = 0;
+    j->frame_cap = FRAMES_FIRST;
+    j->len_count = j->len_cap = 0;
     j->len_cur = J2P_NO_LEN;
+    j->extra = 0;
+    j->limit = opts->max_bytes ? out->len + opts->max_bytes : SIZE_MAX;
+    j->replaying = j->done = false;
+    j->failed = TR_OK;
+    j->type = type;
+    j->held = NULL;
+    j->path = NULL;
+    j->path_cap = 0;
+    j->opts = *opts;
+    frames[0].kind = J2P_ROOT;
+    frames[0].flags = field && opts->on_path ? J2P_F_PATHS : 0;
+    frames[0].opens = 0;
+    frames[0].field = field;
+    frames[0].msg = type;
+    frames[0].index = 0;
     return j;
 }
 

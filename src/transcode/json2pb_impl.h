@@ -76,7 +76,6 @@ struct tr_json2pb {
     uint32_t top, frame_cap;
     uint32_t len_count, len_cap, len_cur; /* len_cur: the innermost open length */
     size_t extra;                         /* bytes that the lengths so far want beyond their one */
-    size_t start;                         /* out->len at the beginning */
     size_t limit;                         /* out->len must not pass it */
     bool replaying;                       /* tokens come from `held` */
     bool done;

@@ -78,7 +78,8 @@ static void add_key(struct text *t, const struct tr_json2pb *j, const struct tr_
 
 size_t tr_j2p_error_path(const struct tr_json2pb *j, char *buf, size_t cap)
 {
-    struct text t = {buf, 0, cap};
+    struct text t = {NULL, 0, cap};
+    t.ptr = buf;
     for (uint32_t i = 0; i <= j->top; i++) {
         const struct tr_j2p_frame *f = &j->frames[i];
         switch ((enum tr_j2p_kind)f->kind) {

@@ -116,7 +116,7 @@ static enum tr_err put_bytes(struct tr_json2pb *j, const struct tr_field *field)
 enum tr_err tr_j2p_scalar(struct tr_json2pb *j, const struct tr_field *field, bool tag,
                           enum tr_json_tok tok)
 {
-    uint64_t raw;
+    uint64_t raw = 0;
     enum tr_err err;
     switch (field->type) {
     case TR_FT_STRING: /* strings and bytes are never packed */

@@ -55,8 +55,8 @@ static enum tr_err plain_value(struct tr_json2pb *j, char tag, enum tr_json_tok 
         tr_j2p_copy(p, j->text->ptr, j->text->len);
         p += j->text->len;
     } else {
-        *p++ = tok == TR_JSON_NULL ? TAG_NULL_VALUE : TAG_BOOL_VALUE;
-        *p++ = tok == TR_JSON_TRUE;
+        *p++ = (char)(tok == TR_JSON_NULL ? TAG_NULL_VALUE : TAG_BOOL_VALUE);
+        *p++ = (char)(tok == TR_JSON_TRUE);
     }
     j->out->len = (size_t)(p - j->out->ptr);
     return TR_OK;

@@ -237,7 +237,8 @@ static enum tr_err resolve(struct query *q)
 /* Whether the last field can take a text. */
 static enum tr_err check_leaf(struct query *q)
 {
-    const struct tr_field *f = q->chain[q->depth - 1];
+    const struct tr_field *f = q->depth ? q->chain[q->depth - 1] : NULL;
+    TR_ASSERT(f != NULL); /* resolve() found one at least */
     if (f->flags & TR_FF_MAP) {
         if (!q->has_key)
             return fail_field(q, TR_ERR_QUERY_VALUE, "a map entry is written name[key]=value");
@@ -303,6 +304,24 @@ static uint32_t slot(struct query *q, uint32_t parent, uint32_t oneof, const str
     }
 }
 
+/* What path and body give counts as a member of its oneof. */
+static void take_bound(struct query *q)
+{
+    const struct tr_query_opts *o = q->opts;
+    bool fresh;
+    for (uint32_t b = 0; b < o->path_bind_count; b++) {
+        uint32_t parent = 0;
+        for (uint32_t i = 0; i < o->path_binds[b]->depth; i++) {
+            const struct tr_field *f = o->path_binds[b]->chain[i];
+            if (f->oneof)
+                (void)slot(q, parent, f->oneof, f, &fresh);
+            parent = slot(q, parent, 0, f, &fresh) + 1;
+        }
+    }
+    if (o->body_field && o->body_field->oneof)
+        (void)slot(q, 0, o->body_field->oneof, o->body_field, &fresh);
+}
+
 static enum tr_err check_again(struct query *q)
 {
     uint32_t parent = 0;
@@ -338,7 +357,7 @@ static enum tr_err restore_plus(struct query *q)
     if (!p)
         return tr_fail(q->st, TR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < q->value.len; i++)
-        p[i] = q->value.ptr[i] == ' ' ? '+' : q->value.ptr[i];
+        p[i] = (char)(q->value.ptr[i] == ' ' ? '+' : q->value.ptr[i]);
     q->value.ptr = p;
     return TR_OK;
 }
@@ -377,11 +396,13 @@ static enum tr_err parameter(struct query *q)
                           q->st);
 }
 
-/* Slots for each name of each parameter and the oneofs of those: dots and ampersands tell how many
- * at most. */
+/* Slots for each name of each parameter and of what is bound, and the oneofs of those: dots and
+ * ampersands tell how many at most. */
 static enum tr_err slots_init(struct query *q, struct tr_span raw)
 {
-    uint32_t names = 1;
+    uint32_t names = 2;
+    for (uint32_t b = 0; b < q->opts->path_bind_count; b++)
+        names += q->opts->path_binds[b]->depth;
     for (size_t i = 0; i < raw.len; i++)
         names += raw.ptr[i] == '&' || raw.ptr[i] == '.' || raw.ptr[i] == '%';
     uint32_t cap = 8;
@@ -389,7 +410,10 @@ static enum tr_err slots_init(struct query *q, struct tr_span raw)
         cap *= 2;
     q->slots = tr_arena_calloc(q->scratch, cap, sizeof *q->slots);
     q->mask = cap - 1;
-    return q->slots ? TR_OK : tr_fail(q->st, TR_ERR_NOMEM, "out of memory");
+    if (!q->slots)
+        return tr_fail(q->st, TR_ERR_NOMEM, "out of memory");
+    take_bound(q);
+    return TR_OK;
 }
 
 enum tr_err tr_query_bind(const struct tr_msgtype *type, struct tr_span raw,

@@ -100,8 +100,8 @@ enum tr_err tr_wkt_timestamp(struct tr_span s, int64_t *ret_seconds, int32_t *re
     int east;
     if (!zone(p, end, &east))
         return bad_timestamp(st);
-    int64_t seconds =
-        days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - east;
+    int64_t seconds = days_from_civil(year, month, day) * 86400 + (int64_t)hour * 3600 +
+                      (int64_t)minute * 60 + second - east;
     if (seconds < SECONDS_MIN || seconds > SECONDS_MAX)
         return bad_timestamp(st);
     *ret_seconds = seconds;

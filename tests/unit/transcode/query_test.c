@@ -177,8 +177,26 @@ static void query_refuses_two_members_of_a_oneof(void **state)
                    "another member of its oneof is given too");
     assert_refuses("book.paper=a&book.audio.name=1", NULL, TR_ERR_QUERY_ONEOF, "book.audio.name",
                    "another member of its oneof is given too");
-    assert_binds("person.name=a&person.born_year=1&book.paper=x",
-                 "person {\n  name: \"a\"\n}\nperson {\n  born_year: 1\n}\nbook {\n  paper: \"x\"\n}\n");
+    assert_binds(
+        "person.name=a&person.born_year=1&book.paper=x",
+        "person {\n  name: \"a\"\n}\nperson {\n  born_year: 1\n}\nbook {\n  paper: \"x\"\n}\n");
+}
+
+static void query_refuses_another_member_than_path_or_body_give(void **state)
+{
+    (void)state;
+    const struct tr_msgtype *type = j2p_type("j2p.Request");
+    const struct tr_bind_field *binds[1];
+    assert_int_equal(tr_bind_path_compile(type, TR_SPAN("book.audio.name"), &arena, &binds[0], &st),
+                     TR_OK);
+    struct tr_query_opts opts = {.path_binds = binds,
+                                 .path_bind_count = 1,
+                                 .body_field = tr_msgtype_field_by_name(type, TR_SPAN("person"))};
+    assert_refuses("book.paper=a", &opts, TR_ERR_QUERY_ONEOF, "book.paper",
+                   "another member of its oneof is given too");
+    assert_refuses("left=a", &opts, TR_ERR_QUERY_ONEOF, "left",
+                   "another member of its oneof is given too");
+    assert_int_equal(query("book.audio.bornYear=1&book.name=x", &opts), TR_OK);
 }
 
 static void query_refuses_what_path_or_body_bind(void **state)
@@ -326,6 +344,7 @@ int main(void)
         T(query_refuses_unknown_names_unless_told),
         T(query_refuses_a_scalar_twice),
         T(query_refuses_two_members_of_a_oneof),
+        T(query_refuses_another_member_than_path_or_body_give),
         T(query_refuses_what_path_or_body_bind),
         T(query_refuses_messages),
         T(query_reads_system_parameters),
