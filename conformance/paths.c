@@ -172,7 +172,8 @@ static void run(struct tr_span line)
         do_match(field[1], field[2], field[3]);
         break;
     default:
-        TR_ASSERT(!"a known command");
+        (void)fprintf(stderr, "unknown command '%c'\n", field[0].ptr[0]);
+        exit(2);
     }
 }
 
