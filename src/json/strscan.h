@@ -21,6 +21,19 @@ static inline uint32_t tr_strscan_special16(__m128i v)
     bad = _mm_or_si128(bad, _mm_cmpeq_epi8(_mm_min_epu8(v, ctl), v));
     return (uint32_t)_mm_movemask_epi8(bad);
 }
+
+/* The same of 64 bytes at p, and which of them are above 0x7F. */
+static inline void tr_strscan_window(const char *p, uint64_t *ret_special, uint64_t *ret_high)
+{
+    uint64_t special = 0, high = 0;
+    for (unsigned i = 0; i < 64; i += 16) {
+        __m128i v = tr_simd_load(p + i);
+        special |= (uint64_t)tr_strscan_special16(v) << i;
+        high |= (uint64_t)(uint32_t)_mm_movemask_epi8(v) << i;
+    }
+    *ret_special = special;
+    *ret_high = high;
+}
 #endif
 
 static inline bool tr_strscan_is_special(char c)
