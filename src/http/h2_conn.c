@@ -155,21 +155,42 @@ static void conn_flush(struct tr_h2_conn *conn)
 /* ---- input --------------------------------------------------------------------------------------
  */
 
-static void conn_input(struct tr_h2_conn *conn, const char *data, size_t len)
+static void conn_feed(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
 {
-    if (conn->quitting || conn->dead)
+    if (len == 0 || conn->quitting || conn->dead)
         return;
     conn->busy++;
-    ssize_t n = nghttp2_session_mem_recv(conn->sess.ng, (const uint8_t *)data, len);
+    ssize_t n = nghttp2_session_mem_recv(conn->sess.ng, data, len);
     conn->busy--;
-    if (n < 0) {
-        if (n == NGHTTP2_ERR_NOMEM)
-            conn_kill(conn, TR_ERR_NOMEM);
-        else if (n == NGHTTP2_ERR_FLOODED)
-            tr_h2_conn_quit(conn, TR_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
-        else
-            tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+    if (n == NGHTTP2_ERR_NOMEM)
+        conn_kill(conn, TR_ERR_NOMEM);
+    else if (n == NGHTTP2_ERR_FLOODED)
+        tr_h2_conn_quit(conn, TR_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
+    else if (n < 0)
+        tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+}
+
+/* DATA on a closed stream is looked for here, because nghttp2 ignores it without a word. To know
+ * whether the stream is closed nghttp2 must have seen all that comes before; it is fed piecemeal
+ * only when that matters. */
+static void conn_input(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
+{
+    size_t pos = 0, fed = 0;
+    bool resets = false;
+    struct tr_h2_frame_head f;
+    while (!conn->quitting && !conn->dead && tr_h2_scan_next(&conn->scan, data, len, &pos, &f)) {
+        resets = resets || f.type == NGHTTP2_RST_STREAM;
+        if (f.type != NGHTTP2_DATA || (f.stream_id & 1) == 0 ||
+            (!resets && ((uint32_t)f.stream_id > conn->last_id ||
+                         nghttp2_session_get_stream_remote_close(conn->sess.ng, f.stream_id) >= 0)))
+            continue;
+        conn_feed(conn, data + fed, pos - fed);
+        fed = pos;
+        if (!conn->quitting && !conn->dead && (uint32_t)f.stream_id <= conn->last_id &&
+            tr_h2_conn_closed_is_error(conn, f.stream_id))
+            tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_STREAM_CLOSED);
     }
+    conn_feed(conn, data + fed, len - fed);
     tr_h2_conn_kick(conn);
 }
 
@@ -194,7 +215,7 @@ static void on_readable(void *ctx)
     }
     ssize_t n = tr_h2_sess_read(&conn->sess);
     if (n > 0)
-        conn_input(conn, conn->base.worker->read_buf, (size_t)n);
+        conn_input(conn, (const uint8_t *)conn->base.worker->read_buf, (size_t)n);
     else if (n != TR_STREAM_AGAIN)
         conn_kill(conn,
                   TR_ERR_CLIENT_GONE); /* a client that shuts its side cancels what it asked for */
@@ -224,7 +245,7 @@ static void on_task(struct tr_task *task)
     if (conn->first.len) {
         struct tr_buf first = conn->first;
         tr_buf_init(&conn->first);
-        conn_input(conn, first.ptr, first.len);
+        conn_input(conn, (const uint8_t *)first.ptr, first.len);
         tr_bufpool_put(conn->base.worker->bufs, &first);
     }
     if (!conn->dead)
@@ -391,6 +412,7 @@ static enum tr_err session_new(struct tr_h2_conn *conn)
     tr_h2_sess_callbacks(cb);
     tr_h2_conn_callbacks(cb);
     tr_h2_sess_options(opt);
+    nghttp2_option_set_no_closed_streams(opt, 1); /* http/h2_scan.h */
     nghttp2_option_set_max_settings(opt, 32);
 #ifdef TR_HAVE_NGHTTP2_RESET_RATE
     nghttp2_option_set_stream_reset_rate_limit(opt, LIBRARY_BURST, LIBRARY_A_SECOND);
@@ -432,6 +454,7 @@ enum tr_err tr_h2_conn_new(struct tr_hworker *worker, const struct tr_hlimits *l
                                    .stream = stream,
                                    .is_h2 = true,
                                    .user = user};
+    conn->scan.payload_left = TR_H2_PREFACE_BYTES;
     tr_list_init(&conn->base.node);
     tr_list_init(&conn->streams);
     tr_task_init(&conn->task, on_task);

@@ -5,6 +5,7 @@
 
 #include "http/codec.h"
 #include "http/h2_guard.h"
+#include "http/h2_scan.h"
 #include "http/h2_sess.h"
 
 /* Stream window: what a client may send unconsumed. The connection's is credited as bytes arrive,
@@ -35,6 +36,7 @@ struct tr_h2_conn {
     int32_t head_id;     /* its stream */
     uint64_t refused_ns; /* when a stream was last reset or refused by us; 0: never */
     struct tr_h2_bucket resets, flood;
+    struct tr_h2_scan scan;
     struct tr_h2_gap gaps[TR_H2_GAPS];
     uint32_t last_id; /* the highest stream id the client used */
     uint32_t gap_next;
@@ -95,6 +97,8 @@ extern const struct tr_hstream_ops tr_h2_stream_ops;
 
 /* Sets what nghttp2 calls (h2_recv.c). */
 void tr_h2_conn_callbacks(nghttp2_session_callbacks *cb);
+/* True when a frame on this stream is an error because the stream is closed (RFC 9113 §5.1). */
+bool tr_h2_conn_closed_is_error(const struct tr_h2_conn *conn, int32_t id);
 /* Queues the end-of-turn task. */
 static inline void tr_h2_conn_kick(struct tr_h2_conn *conn)
 {

@@ -50,35 +50,34 @@ static bool id_was_skipped(const struct tr_h2_conn *conn, uint32_t id)
     return false;
 }
 
-/* Frames on a stream that nghttp2 knows no more (it keeps no closed streams, which would cost
- * memory for each). They may have crossed with a reset of ours, so that they are let pass for a
- * while after one; else they are an error of the connection (RFC 9113 §5.1, "closed"). */
-static bool closed_is_error(nghttp2_session *ng, const struct tr_h2_conn *conn, int32_t id)
+/* Frames may have crossed with a reset of ours, so that they are let pass for a while after one. */
+bool tr_h2_conn_closed_is_error(const struct tr_h2_conn *conn, int32_t id)
 {
-    if (nghttp2_session_get_stream_remote_close(ng, id) >= 0 || conn->drain_step >= 2)
+    if (nghttp2_session_get_stream_remote_close(conn->sess.ng, id) >= 0 || conn->drain_step >= 2)
         return false;
     return conn->refused_ns == 0 || now_ns(conn) - conn->refused_ns > CROSSING_NS;
 }
 
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
 {
+    (void)ng;
     struct tr_h2_conn *conn = tr_h2_conn_of_sess(user);
     uint32_t id = (uint32_t)hd->stream_id;
-    if ((hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA) || (id & 1) == 0)
+    if (hd->type != NGHTTP2_HEADERS || (id & 1) == 0)
         return 0;
     if (id <= conn->last_id) {
-        if (hd->type == NGHTTP2_HEADERS && id_was_skipped(conn, id))
+        if (id_was_skipped(conn, id))
             tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
-        else if (closed_is_error(ng, conn, hd->stream_id))
+        else if (tr_h2_conn_closed_is_error(conn, hd->stream_id))
             tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_STREAM_CLOSED);
-    } else if (hd->type == NGHTTP2_HEADERS) {
-        if (id > conn->last_id + 2) {
-            conn->gaps[conn->gap_next] =
-                (struct tr_h2_gap){conn->last_id ? conn->last_id + 2 : 1, id - 2};
-            conn->gap_next = (conn->gap_next + 1) % TR_H2_GAPS;
-        }
-        conn->last_id = id;
+        return 0;
     }
+    if (id > conn->last_id + 2) {
+        conn->gaps[conn->gap_next] =
+            (struct tr_h2_gap){conn->last_id ? conn->last_id + 2 : 1, id - 2};
+        conn->gap_next = (conn->gap_next + 1) % TR_H2_GAPS;
+    }
+    conn->last_id = id;
     return 0;
 }
 
