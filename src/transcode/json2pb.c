@@ -157,9 +157,11 @@ static enum tr_err root_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum 
 static enum tr_err step(struct tr_json2pb *j, const struct tr_json_scan *scan, enum tr_json_tok tok)
 {
     struct tr_j2p_frame *f = &j->frames[j->top];
-    if (tr_likely(f->kind == J2P_MSG))
-        return tr_j2p_msg_step(j, f, tok);
     switch ((enum tr_j2p_kind)f->kind) {
+    case J2P_MSG:
+        if (tok == TR_JSON_KEY)
+            return tr_j2p_msg_key(j, f);
+        return tok == TR_JSON_OBJ_END ? tr_j2p_msg_end(j, f) : tr_j2p_field_value(j, f, tok);
     case J2P_LIST:
         f->index++;
         return tr_j2p_list_step(j, f, tok);
@@ -185,8 +187,6 @@ static enum tr_err step(struct tr_json2pb *j, const struct tr_json_scan *scan, e
         return TR_OK;
     case J2P_ROOT:
         return root_step(j, f, tok);
-    case J2P_MSG:
-        break;
     }
     return TR_ERR_INTERNAL;
 }
@@ -228,7 +228,20 @@ static inline enum tr_err live_step(struct tr_json2pb *j, struct tr_json_scan *s
     enum tr_json_tok tok = tr_json_scan_next(scan);
     if (tr_unlikely(tok <= TR_JSON_END))
         return no_token(j, scan, tok);
-    enum tr_err err = step(j, scan, tok);
+    struct tr_j2p_frame *f = &j->frames[j->top];
+    enum tr_err err;
+    if (tok == TR_JSON_KEY && f->kind == J2P_MSG) {
+        err = tr_j2p_msg_key(j, f);
+        if (tr_unlikely(err))
+            return fail(j, scan, err, PLACE_SCAN);
+        /* Its value at once, if it is there; else it finds the field in the frame. */
+        tok = tr_json_scan_next(scan);
+        if (tr_unlikely(tok <= TR_JSON_END))
+            return no_token(j, scan, tok);
+        err = tr_j2p_field_value(j, f, tok);
+    } else {
+        err = step(j, scan, tok);
+    }
     return tr_likely(!err) ? TR_OK : fail(j, scan, err, PLACE_SCAN);
 }
 

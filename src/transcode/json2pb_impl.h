@@ -97,7 +97,8 @@ enum tr_err tr_j2p_expected(struct tr_json2pb *j, const char *what, enum tr_json
 /* json2pb_msg.c */
 /* A message begins in frame f: nothing of it was seen. */
 void tr_j2p_unseen(struct tr_json2pb *j, struct tr_j2p_frame *f);
-enum tr_err tr_j2p_msg_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok);
+enum tr_err tr_j2p_msg_key(struct tr_json2pb *j, struct tr_j2p_frame *f);
+enum tr_err tr_j2p_msg_end(struct tr_json2pb *j, struct tr_j2p_frame *f);
 enum tr_err tr_j2p_list_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok);
 enum tr_err tr_j2p_map_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok);
 /* The value of the field in hand; f is the frame on top (ROOT or MSG). */

@@ -58,17 +58,15 @@ static inline bool is_message(const struct tr_field *field)
     return field->type == TR_FT_MESSAGE || field->type == TR_FT_GROUP;
 }
 
-/* A scalar failed. An enum name that is not known is dropped when unknown names are: TR_OK and
- * *ret_dropped, and out is as it was. */
-__attribute__((cold)) static enum tr_err drop(struct tr_json2pb *j, enum tr_err err,
-                                              bool *ret_dropped)
+/* A scalar failed. A name of an enum value that is not known is dropped when unknown names are; out
+ * is as it was. */
+__attribute__((cold)) static bool is_dropped(struct tr_json2pb *j, enum tr_err err)
 {
     if (err != TR_ERR_JSON_ENUM || !j->opts.ignore_unknown)
-        return err;
+        return false;
     if (j->st)
         tr_status_clear(j->st);
-    *ret_dropped = true;
-    return TR_OK;
+    return true;
 }
 
 static enum tr_err list_begin(struct tr_json2pb *j, const struct tr_field *field,
@@ -92,7 +90,7 @@ static enum tr_err list_begin(struct tr_json2pb *j, const struct tr_field *field
 
 enum tr_err tr_j2p_list_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok)
 {
-    bool packed = f->flags & J2P_F_PACKED, dropped = false;
+    bool packed = f->flags & J2P_F_PACKED;
     if (tok == TR_JSON_ARR_END) {
         if (packed && j->out->len == j->lens[j->len_cur].pos + 1) {
             tr_j2p_abandon(j, f->field->tag_len);
@@ -105,7 +103,7 @@ enum tr_err tr_j2p_list_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum 
     if (is_message(f->field))
         return tr_j2p_message(j, f->field->sub.msg, f->field, tok, 0);
     enum tr_err err = tr_j2p_scalar(j, f->field, !packed, tok);
-    return tr_likely(!err) ? TR_OK : drop(j, err, &dropped);
+    return tr_likely(!err) || is_dropped(j, err) ? TR_OK : err;
 }
 
 /* Keys are the digits of an integer, "true" or "false", or any string. */
@@ -149,15 +147,15 @@ enum tr_err tr_j2p_map_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum t
         return tr_fail(j->st, TR_ERR_JSON_NULL, "a map value must not be null");
     if (is_message(value))
         return tr_j2p_message(j, value->sub.msg, value, tok, 1);
-    bool dropped = false;
     enum tr_err err = tr_j2p_scalar(j, value, true, tok);
-    if (tr_unlikely(err))
-        err = drop(j, err, &dropped);
-    if (dropped)
-        tr_j2p_abandon(j, f->field->tag_len);
-    else if (!err)
+    if (tr_likely(!err)) {
         tr_j2p_close(j);
-    return err;
+        return TR_OK;
+    }
+    if (!is_dropped(j, err))
+        return err;
+    tr_j2p_abandon(j, f->field->tag_len);
+    return TR_OK;
 }
 
 /* -- messages -- */
@@ -208,20 +206,20 @@ static uint64_t *seen_word(struct tr_json2pb *j, struct tr_j2p_frame *f, uint32_
     return &more->bits[word];
 }
 
-/* Sets a bit of the frame; *ret_was tells what it was. */
-static inline enum tr_err test_and_set(struct tr_json2pb *j, struct tr_j2p_frame *f, uint32_t bit,
-                                       bool *ret_was)
+enum seen { SEEN_NOT, SEEN, SEEN_NOMEM };
+
+/* Sets a bit of the frame and tells what it was. */
+static inline enum seen test_and_set(struct tr_json2pb *j, struct tr_j2p_frame *f, uint32_t bit)
 {
-    uint64_t *word = &f->seen;
+    uint64_t *word = &f->seen, mask = (uint64_t)1 << (bit % 64);
     if (tr_unlikely(bit >= 64)) {
         word = seen_word(j, f, bit / 64 - 1);
         if (!word)
-            return TR_ERR_NOMEM;
+            return SEEN_NOMEM;
     }
-    uint64_t mask = (uint64_t)1 << (bit % 64);
-    *ret_was = (*word & mask) != 0;
+    bool was = (*word & mask) != 0;
     *word |= mask;
-    return TR_OK;
+    return was ? SEEN : SEEN_NOT;
 }
 
 /* The name of a member. JSON is mostly written in the order of the fields, so the one after the
@@ -250,30 +248,27 @@ enum tr_err tr_j2p_unknown_name(struct tr_json2pb *j, struct tr_j2p_frame *f)
 
 /* The names that an Any's object has besides the fields of its message. Empty has none, and some
  * writers give it a "value": {} as other types with a special form have. */
-static enum tr_err any_name(struct tr_json2pb *j, struct tr_j2p_frame *f, bool *ret_taken)
+static bool is_any_name(const struct tr_json2pb *j, const struct tr_j2p_frame *f)
 {
-    if (tr_j2p_is_type_name(*j->text)) {
-        *ret_taken = true;
+    return tr_j2p_is_type_name(*j->text) ||
+           (f->msg->wkt == TR_WKT_EMPTY && tr_span_eq(*j->text, TR_SPAN("value")));
+}
+
+static enum tr_err any_name(struct tr_json2pb *j, struct tr_j2p_frame *f)
+{
+    if (tr_j2p_is_type_name(*j->text))
         return tr_j2p_any_type_again(j, f);
-    }
-    if (f->msg->wkt == TR_WKT_EMPTY && tr_span_eq(*j->text, TR_SPAN("value"))) {
-        if (f->flags & J2P_F_VALUE_SEEN)
-            return tr_fail(j->st, TR_ERR_JSON_DUPLICATE, "\"value\" is given twice");
-        f->flags |= J2P_F_VALUE_SEEN;
-        *ret_taken = true;
-    }
+    if (f->flags & J2P_F_VALUE_SEEN)
+        return tr_fail(j->st, TR_ERR_JSON_DUPLICATE, "\"value\" is given twice");
+    f->flags |= J2P_F_VALUE_SEEN;
     return TR_OK;
 }
 
-static enum tr_err msg_key(struct tr_json2pb *j, struct tr_j2p_frame *f)
+enum tr_err tr_j2p_msg_key(struct tr_json2pb *j, struct tr_j2p_frame *f)
 {
     f->field = NULL;
-    if (tr_unlikely(f->flags & J2P_F_ANY)) {
-        bool taken = false;
-        enum tr_err err = any_name(j, f, &taken);
-        if (err || taken)
-            return err;
-    }
+    if (tr_unlikely(f->flags & J2P_F_ANY) && is_any_name(j, f))
+        return any_name(j, f);
     const struct tr_field *field = find_field(f, *j->text);
     if (tr_unlikely(!field))
         return tr_j2p_unknown_name(j, f);
@@ -282,23 +277,22 @@ static enum tr_err msg_key(struct tr_json2pb *j, struct tr_j2p_frame *f)
         bit = f->msg->field_count + extension_index(f->msg, field);
     else
         f->index = bit + 1;
-    bool was = false;
     f->field = field;
-    enum tr_err err = test_and_set(j, f, bit, &was);
-    if (tr_unlikely(!err && was))
-        return tr_fail(j->st, TR_ERR_JSON_DUPLICATE, "the field is given twice");
-    return err;
+    enum seen seen = test_and_set(j, f, bit);
+    if (tr_likely(seen == SEEN_NOT))
+        return TR_OK;
+    return seen == SEEN_NOMEM ? TR_ERR_NOMEM
+                              : tr_fail(j->st, TR_ERR_JSON_DUPLICATE, "the field is given twice");
 }
 
 /* The second member of a oneof that is not null. */
 static enum tr_err oneof_check(struct tr_json2pb *j, struct tr_j2p_frame *f,
                                const struct tr_field *field)
 {
-    bool was = false;
-    uint32_t bit = f->msg->field_count + f->msg->extension_count + field->oneof - 1u;
-    enum tr_err err = test_and_set(j, f, bit, &was);
-    if (err || !was)
-        return err;
+    enum seen seen =
+        test_and_set(j, f, f->msg->field_count + f->msg->extension_count + field->oneof - 1u);
+    if (seen != SEEN)
+        return seen == SEEN_NOMEM ? TR_ERR_NOMEM : TR_OK;
     struct tr_span name =
         f->msg->oneof_names ? f->msg->oneof_names[field->oneof - 1] : TR_SPAN("a oneof");
     return tr_fail(j->st, TR_ERR_JSON_ONEOF, "a second member of the oneof \"%.*s\"", (int)name.len,
@@ -325,8 +319,7 @@ static inline bool path_ends(const struct tr_field *field, enum tr_json_tok tok)
 
 /* What is neither null nor passed over. */
 static inline enum tr_err present_value(struct tr_json2pb *j, struct tr_j2p_frame *f,
-                                        const struct tr_field *field, enum tr_json_tok tok,
-                                        bool *ret_dropped)
+                                        const struct tr_field *field, enum tr_json_tok tok)
 {
     enum tr_err err;
     if (tr_unlikely(field->oneof) && f->kind == J2P_MSG &&
@@ -336,8 +329,7 @@ static inline enum tr_err present_value(struct tr_json2pb *j, struct tr_j2p_fram
         return list_begin(j, field, tok);
     if (is_message(field))
         return tr_j2p_message(j, field->sub.msg, field, tok, 0);
-    err = tr_j2p_scalar(j, field, true, tok);
-    return tr_likely(!err) ? TR_OK : drop(j, err, ret_dropped);
+    return tr_j2p_scalar(j, field, true, tok);
 }
 
 /* Paths are reported before what is below them, except that a scalar must have been taken first: a
@@ -348,25 +340,23 @@ static enum tr_err value_with_path(struct tr_json2pb *j, struct tr_j2p_frame *f,
     const struct tr_field *field = f->field;
     bool report = f->kind == J2P_MSG && path_ends(field, tok);
     bool late = !is_message(field) && !(field->flags & TR_FF_REPEATED);
-    bool dropped = false;
     uint32_t top = j->top;
     enum tr_err err = TR_OK;
     f->flags |= J2P_F_MEMBER;
     if (report && !late)
         err = tr_j2p_report_path(j, true);
     if (!err && !absent(field, tok))
-        err = present_value(j, f, field, tok, &dropped);
+        err = present_value(j, f, field, tok);
     if (err)
-        return err;
+        return is_dropped(j, err) ? TR_OK : err;
     if (j->top > top && j->frames[j->top].kind == J2P_MSG)
         j->frames[j->top].flags |= J2P_F_PATHS;
-    return report && late && !dropped ? tr_j2p_report_path(j, true) : TR_OK;
+    return report && late ? tr_j2p_report_path(j, true) : TR_OK;
 }
 
 enum tr_err tr_j2p_field_value(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok)
 {
     const struct tr_field *field = f->field;
-    bool dropped;
     if (tr_unlikely(f->flags & J2P_F_SKIP_NEXT)) {
         f->flags &= (uint8_t)~J2P_F_SKIP_NEXT;
         return tr_j2p_skip(j, tok);
@@ -377,10 +367,11 @@ enum tr_err tr_j2p_field_value(struct tr_json2pb *j, struct tr_j2p_frame *f, enu
         return value_with_path(j, f, tok);
     if (tr_unlikely(tok == TR_JSON_NULL) && absent(field, tok))
         return TR_OK;
-    return present_value(j, f, field, tok, &dropped);
+    enum tr_err err = present_value(j, f, field, tok);
+    return tr_likely(!err) || is_dropped(j, err) ? TR_OK : err;
 }
 
-static enum tr_err msg_end(struct tr_json2pb *j, struct tr_j2p_frame *f)
+enum tr_err tr_j2p_msg_end(struct tr_json2pb *j, struct tr_j2p_frame *f)
 {
     f->field = NULL;
     if (tr_unlikely((f->flags & (J2P_F_PATHS | J2P_F_MEMBER)) == J2P_F_PATHS)) {
@@ -389,11 +380,4 @@ static enum tr_err msg_end(struct tr_json2pb *j, struct tr_j2p_frame *f)
             return err;
     }
     return tr_j2p_pop(j);
-}
-
-enum tr_err tr_j2p_msg_step(struct tr_json2pb *j, struct tr_j2p_frame *f, enum tr_json_tok tok)
-{
-    if (tok == TR_JSON_KEY)
-        return msg_key(j, f);
-    return tok == TR_JSON_OBJ_END ? msg_end(j, f) : tr_j2p_field_value(j, f, tok);
 }
