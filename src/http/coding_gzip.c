@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "http/coding_int.h"
 
+#define ZLIB_CONST /* zlib does not write to its input, and says so */
 #include <limits.h>
 #include <zlib.h>
 
@@ -82,7 +83,7 @@ static enum tr_err gzip_step(struct tr_decoder *d, struct tr_span *in, char *out
     }
     uInt avail_in = in->len < UINT_MAX ? (uInt)in->len : UINT_MAX,
          avail_out = cap < UINT_MAX ? (uInt)cap : UINT_MAX;
-    g->z.next_in = (Bytef *)(uintptr_t)in->ptr; /* zlib does not write there */
+    g->z.next_in = (const Bytef *)in->ptr;
     g->z.avail_in = avail_in;
     g->z.next_out = (Bytef *)out;
     g->z.avail_out = avail_out;

@@ -51,7 +51,8 @@ static enum tr_err zstd_step(struct tr_decoder *d, struct tr_span *in, char *out
     if (d->done && in->len == 0)
         return TR_OK; /* an empty call would begin a new frame */
     ZSTD_inBuffer src = {in->ptr, in->len, 0};
-    ZSTD_outBuffer dst = {out, cap, 0};
+    ZSTD_outBuffer dst = {NULL, cap, 0};
+    dst.dst = out;
     size_t r = ZSTD_decompressStream(zstd_of(d)->ctx, &dst, &src);
     if (ZSTD_isError(r))
         return ZSTD_getErrorCode(r) == ZSTD_error_memory_allocation ? TR_ERR_NOMEM

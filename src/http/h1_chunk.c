@@ -37,53 +37,65 @@ bool tr_h1_chunk_done(const struct tr_h1_chunk *c)
     return c->state == C_DONE;
 }
 
-static bool is_bws(char b)
-{
-    return b == ' ' || b == '\t';
-}
+/* What a byte is to an extension. */
+enum {
+    B_TOKEN,
+    B_BWS,
+    B_SEMICOLON,
+    B_EQUALS,
+    B_CR,
+    B_QUOTE,
+    B_BACKSLASH,
+    B_TEXT,
+    B_OTHER,
+    B__COUNT
+};
 
-static bool is_token(char b)
+static int byte_kind(char b)
 {
-    return (tr_http_class(b) & TR_CLASS_TOKEN) != 0;
-}
-
-/* Where `;`, CR and white space lead after a complete size, name or value; -1 when b is none of
- * them. */
-static int after_item(char b, int bws)
-{
-    if (b == '\r')
-        return C_SIZE_LF;
-    if (b == ';')
-        return C_EXT;
-    return is_bws(b) ? bws : -1;
-}
-
-/* The next state within an extension, -1 when b does not belong. */
-static int ext_next(int state, char b)
-{
-    switch (state) {
-    case C_SIZE_BWS:
-        return b == ';' ? C_EXT : is_bws(b) ? C_SIZE_BWS : -1;
-    case C_EXT:
-        return is_token(b) ? C_EXT_NAME : is_bws(b) ? C_EXT : -1;
-    case C_EXT_NAME:
-        return is_token(b) ? C_EXT_NAME : b == '=' ? C_EXT_EQ : after_item(b, C_EXT_NAME_BWS);
-    case C_EXT_NAME_BWS:
-        return b == '=' ? C_EXT_EQ : b == ';' ? C_EXT : is_bws(b) ? C_EXT_NAME_BWS : -1;
-    case C_EXT_EQ:
-        return is_token(b) ? C_EXT_TOKEN : b == '"' ? C_EXT_QUOTED : is_bws(b) ? C_EXT_EQ : -1;
-    case C_EXT_TOKEN:
-        return is_token(b) ? C_EXT_TOKEN : after_item(b, C_SIZE_BWS);
-    case C_EXT_QUOTED:
-        if (b == '"' || b == '\\')
-            return b == '"' ? C_EXT_CLOSED : C_EXT_ESCAPED;
-        return (tr_http_class(b) & TR_CLASS_FIELD) ? C_EXT_QUOTED : -1;
-    case C_EXT_ESCAPED:
-        return (tr_http_class(b) & TR_CLASS_FIELD) ? C_EXT_QUOTED : -1;
+    unsigned class = tr_http_class(b);
+    switch (b) {
+    case ' ':
+    case '\t':
+        return B_BWS;
+    case ';':
+        return B_SEMICOLON;
+    case '=':
+        return B_EQUALS;
+    case '\r':
+        return B_CR;
+    case '"':
+        return B_QUOTE;
+    case '\\':
+        return B_BACKSLASH;
     default:
-        return after_item(b, C_SIZE_BWS);
+        if (class & TR_CLASS_TOKEN)
+            return B_TOKEN;
+        return (class & TR_CLASS_FIELD) ? B_TEXT : B_OTHER;
     }
 }
+
+/* chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ), RFC 9112 §7.1.1.
+ * Where a byte leads from a state; 0, which is no state of an extension, where it does not belong.
+ * White space alone is not an extension. */
+static const uint8_t ext_next[C_SIZE_LF][B__COUNT] = {
+    [C_SIZE_BWS] = {[B_BWS] = C_SIZE_BWS, [B_SEMICOLON] = C_EXT},
+    [C_EXT] = {[B_TOKEN] = C_EXT_NAME, [B_BWS] = C_EXT},
+    [C_EXT_NAME] = {[B_TOKEN] = C_EXT_NAME,
+                    [B_BWS] = C_EXT_NAME_BWS,
+                    [B_SEMICOLON] = C_EXT,
+                    [B_EQUALS] = C_EXT_EQ,
+                    [B_CR] = C_SIZE_LF},
+    [C_EXT_NAME_BWS] = {[B_BWS] = C_EXT_NAME_BWS, [B_SEMICOLON] = C_EXT, [B_EQUALS] = C_EXT_EQ},
+    [C_EXT_EQ] = {[B_TOKEN] = C_EXT_TOKEN, [B_BWS] = C_EXT_EQ, [B_QUOTE] = C_EXT_QUOTED},
+    [C_EXT_TOKEN] =
+        {[B_TOKEN] = C_EXT_TOKEN, [B_BWS] = C_SIZE_BWS, [B_SEMICOLON] = C_EXT, [B_CR] = C_SIZE_LF},
+    [C_EXT_QUOTED] = {C_EXT_QUOTED, C_EXT_QUOTED, C_EXT_QUOTED, C_EXT_QUOTED, 0, C_EXT_CLOSED,
+                      C_EXT_ESCAPED, C_EXT_QUOTED, 0},
+    [C_EXT_ESCAPED] = {C_EXT_QUOTED, C_EXT_QUOTED, C_EXT_QUOTED, C_EXT_QUOTED, 0, C_EXT_QUOTED,
+                       C_EXT_QUOTED, C_EXT_QUOTED, 0},
+    [C_EXT_CLOSED] = {[B_BWS] = C_SIZE_BWS, [B_SEMICOLON] = C_EXT, [B_CR] = C_SIZE_LF},
+};
 
 static enum tr_err size_byte(struct tr_h1_chunk *c, char b, struct tr_status *st)
 {
@@ -96,21 +108,22 @@ static enum tr_err size_byte(struct tr_h1_chunk *c, char b, struct tr_status *st
         c->left = c->left << 4 | (uint64_t)hex;
         return TR_OK;
     }
-    int next = c->digits ? after_item(b, C_SIZE_BWS) : -1;
-    if (next < 0)
+    /* What may follow a size is what may follow a value. */
+    uint8_t next = c->digits ? ext_next[C_EXT_CLOSED][byte_kind(b)] : 0;
+    if (next == 0)
         return tr_fail(st, TR_ERR_BAD_CHUNK, "a chunk size is malformed");
-    c->state = (uint8_t)next;
+    c->state = next;
     return TR_OK;
 }
 
 static enum tr_err ext_byte(struct tr_h1_chunk *c, char b, struct tr_status *st)
 {
-    int next = ext_next(c->state, b);
-    if (next < 0)
+    uint8_t next = ext_next[c->state][byte_kind(b)];
+    if (next == 0)
         return tr_fail(st, TR_ERR_BAD_CHUNK, "a chunk extension is malformed");
     if (++c->ext > TR_H1_CHUNK_EXT_MAX || ++c->ext_total > TR_H1_CHUNK_EXT_TOTAL)
         return tr_fail(st, TR_ERR_BAD_CHUNK, "chunk extensions are too long");
-    c->state = (uint8_t)next;
+    c->state = next;
     return TR_OK;
 }
 

@@ -8,9 +8,9 @@
 
 enum { ST_START, ST_METHOD, ST_TARGET, ST_VERSION, ST_LINES };
 
-void tr_h1_scan_init(struct tr_h1_scan *scan)
+void tr_h1_scan_init(struct tr_h1_scan *s)
 {
-    *scan = (struct tr_h1_scan){.stage = ST_START};
+    *s = (struct tr_h1_scan){.stage = ST_START};
 }
 
 /* A recipient ignores an empty line before a request line (RFC 9112 §2.2); more than one is no

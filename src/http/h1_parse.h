@@ -34,14 +34,13 @@ struct tr_h1_scan {
     bool past_path;      /* of the target: "?" was seen */
 };
 
-void tr_h1_scan_init(struct tr_h1_scan *scan);
+void tr_h1_scan_init(struct tr_h1_scan *s);
 
 /* buf holds all bytes of the head so far, from its first. TR_OK: complete, *ret_len bytes long (a
  * leading CRLF included). TR_ERR_AGAIN: call again with more. Else the head is refused; method_len
  * and target_len tell how much of the request line may still be logged. */
-enum tr_err tr_h1_scan(struct tr_h1_scan *scan, struct tr_span buf,
-                       const struct tr_h1_limits *limits, size_t *ret_len,
-                       struct tr_status *st) TR_MUST_USE;
+enum tr_err tr_h1_scan(struct tr_h1_scan *s, struct tr_span buf, const struct tr_h1_limits *limits,
+                       size_t *ret_len, struct tr_status *st) TR_MUST_USE;
 
 /* head: the complete head that the scan found, in memory that lives as long as the arena; names are
  * lowered in place. Fills ret_head (zeroed but for `scheme` before the call) by tr_req_head_finish.

@@ -362,6 +362,7 @@ struct tr_span tr_http_date(char *out, int64_t unix_s)
     p = put2(p, (unsigned)(sec / 60 % 60));
     *p++ = ':';
     p = put2(p, (unsigned)(sec % 60));
-    memcpy(p, " GMT", 4);
+    static const char zone[4] = {' ', 'G', 'M', 'T'};
+    memcpy(p, zone, sizeof zone);
     return tr_span(out, 29);
 }

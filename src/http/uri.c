@@ -31,59 +31,58 @@ bool tr_uri_is_query(struct tr_span s)
     return is_all(s, TR_CLASS_QUERY);
 }
 
+static bool is_dotted_quad(struct tr_span s)
+{
+    unsigned parts = 0;
+    while (s.ptr) {
+        struct tr_span part = tr_span_cut(&s, '.');
+        uint64_t v;
+        if (part.len > 3 || !tr_span_u64(part, &v) || v > 255)
+            return false;
+        parts++;
+    }
+    return parts == 4;
+}
+
+/* How many 16-bit groups a piece between colons stands for; 0 when it is malformed. */
+static unsigned ipv6_piece(struct tr_span piece, bool last)
+{
+    if (tr_span_find(piece, '.') < piece.len)
+        return last && is_dotted_quad(piece) ? 2 : 0;
+    for (size_t i = 0; i < piece.len; i++) {
+        if (tr_hex_value(piece.ptr[i]) < 0)
+            return 0;
+    }
+    return piece.len >= 1 && piece.len <= 4;
+}
+
+/* The groups of a part without "::"; 99 when it is malformed. */
+static unsigned ipv6_groups(struct tr_span s, bool last)
+{
+    unsigned groups = 0;
+    if (s.len == 0)
+        return 0;
+    while (s.ptr) {
+        struct tr_span piece = tr_span_cut(&s, ':');
+        unsigned n = ipv6_piece(piece, last && !s.ptr);
+        if (n == 0)
+            return 99;
+        groups += n;
+    }
+    return groups;
+}
+
 /* At most eight groups of at most four hexadecimal digits, one "::", and perhaps a dotted quad at
  * the end (RFC 3986 §3.2.2). Zone identifiers have no place in a Host. */
 static bool is_ipv6(struct tr_span s)
 {
-    unsigned groups = 0;
-    bool gap = false;
-    size_t i = 0;
-    if (s.len >= 2 && s.ptr[0] == ':' && s.ptr[1] != ':')
-        return false;
-    while (i < s.len) {
-        if (s.ptr[i] == ':') {
-            if (i + 1 < s.len && s.ptr[i + 1] == ':') {
-                if (gap)
-                    return false;
-                gap = true;
-                i += 2;
-                continue;
-            }
-            if (i == 0 || s.ptr[i - 1] == ':' || i + 1 == s.len)
-                return false;
-            i++;
-            continue;
-        }
-        size_t start = i;
-        bool dotted = false;
-        while (i < s.len && s.ptr[i] != ':') {
-            dotted |= s.ptr[i] == '.';
-            i++;
-        }
-        struct tr_span group = tr_span_sub(s, start, i - start);
-        if (dotted) {
-            unsigned parts = 0;
-            while (group.ptr) {
-                struct tr_span part = tr_span_cut(&group, '.');
-                uint64_t v;
-                if (part.len > 3 || !tr_span_u64(part, &v) || v > 255)
-                    return false;
-                parts++;
-            }
-            if (parts != 4 || i != s.len)
-                return false;
-            groups += 2;
-        } else {
-            if (group.len > 4)
-                return false;
-            for (size_t k = 0; k < group.len; k++) {
-                if (tr_hex_value(group.ptr[k]) < 0)
-                    return false;
-            }
-            groups++;
-        }
-    }
-    return gap ? groups <= 7 : groups == 8;
+    size_t gap = 0;
+    while (gap + 1 < s.len && !(s.ptr[gap] == ':' && s.ptr[gap + 1] == ':'))
+        gap++;
+    if (gap + 1 >= s.len)
+        return s.len > 0 && ipv6_groups(s, true) == 8;
+    struct tr_span tail = tr_span_from(s, gap + 2);
+    return ipv6_groups(tr_span_sub(s, 0, gap), false) + ipv6_groups(tail, true) <= 7;
 }
 
 void tr_uri_split_authority(struct tr_span s, struct tr_span *ret_host, struct tr_span *ret_port)
