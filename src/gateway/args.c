@@ -9,7 +9,7 @@
 static const struct option longs[] = {
     {"help", no_argument, NULL, 'h'},           {"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
     {"data", required_argument, NULL, 'd'},     {"header", required_argument, NULL, 'H'}, {"port", required_argument, NULL, 'p'},
-    {NULL, 0, NULL, 0},
+    {"tls-certificate", required_argument, NULL, 'C'}, {"tls-key", required_argument, NULL, 'K'}, {NULL, 0, NULL, 0},
 };
 
 static int take(struct tr_args *a, int opt)
@@ -26,6 +26,12 @@ static int take(struct tr_args *a, int opt)
         return -1;
     case 'p':
         a->port = optarg;
+        return -1;
+    case 'C':
+        a->tls_certificate = optarg;
+        return -1;
+    case 'K':
+        a->tls_key = optarg;
         return -1;
     case 'H':
         if (a->header_count == sizeof a->headers / sizeof a->headers[0])
