@@ -165,14 +165,18 @@ enum tr_err tr_pj_push_frame(struct tr_pj *j, const struct tr_pj_push *push)
     f->prev = prev;
     f->type = type;
     f->p = f->begin = push->wire.ptr;
-    f->end = push->wire.ptr + push->wire.len;
+    f->end = f->safe = push->wire.ptr + push->wire.len;
+    if (prev && f->p >= prev->begin && f->p < prev->end)
+        f->safe = prev->safe;
     f->cur = NULL;
     f->via = push->via;
     f->only = push->only;
     f->tree = push->tree;
     f->out_start = j->out->len;
     f->mark = mark;
-    f->keys = (struct tr_pj_keys){0};
+    f->keys.list = f->keys.few;
+    f->keys.cap = TR_PJ_KEYS_FEW;
+    tr_pj_keys_clear(&f->keys);
     f->entries = NULL;
     f->entry_count = f->entry_at = 0;
     f->oneof_base = type->field_count + type->extension_count;

@@ -78,12 +78,6 @@ bool tr_pj_pair_read_plain(const struct tr_field *map, struct tr_span wire, stru
 
 /* -- keys -- */
 
-void tr_pj_keys_clear(struct tr_pj_keys *keys)
-{
-    keys->count = 0;
-    keys->table = NULL;
-}
-
 /* Eight bytes that tell most short keys apart, so that the list is walked without touching the
  * keys. */
 static uint64_t fingerprint(struct tr_span s)
@@ -121,7 +115,7 @@ static uint32_t hash_key(const struct tr_pj *j, const struct tr_pj_scalar *k)
 
 static enum tr_err keys_grow(struct tr_pj *j, struct tr_pj_keys *keys)
 {
-    uint32_t cap = keys->cap ? keys->cap * 2 : 8;
+    uint32_t cap = keys->cap * 4;
     if (cap > UINT32_MAX / 8)
         return TR_ERR_NOMEM;
     struct tr_pj_scalar *list = tr_arena_alloc(j->scratch, cap * sizeof *list);

@@ -84,10 +84,10 @@ INLINE char *put_bytes(char *w, const char *s, size_t n)
 /* Copies text that stands for itself: ASCII without quotes, backslashes and controls. False: it is
  * not that, or it lies too near to the end of what may be read. Up to 15 bytes more are written. */
 #define PLAIN_MAX 64
-INLINE bool put_plain(char *w, struct tr_span s, const char *end)
+INLINE bool put_plain(char *w, struct tr_span s, const char *safe)
 {
 #if defined(TR_SIMD)
-    if (s.len > PLAIN_MAX || (size_t)(end - s.ptr) < ((s.len + 15) & ~(size_t)15))
+    if (s.len > PLAIN_MAX || (size_t)(safe - s.ptr) < ((s.len + 15) & ~(size_t)15))
         return false;
     for (size_t i = 0; i < s.len; i += 16) {
         __m128i v = tr_simd_load(s.ptr + i);
@@ -104,15 +104,15 @@ INLINE bool put_plain(char *w, struct tr_span s, const char *end)
     }
     return true;
 #else
-    (void)w, (void)s, (void)end;
+    (void)w, (void)s, (void)safe;
     return false;
 #endif
 }
 
 /* A quoted string; leaves TR_PJ_ROOM. PLAIN_MAX + 16 + TR_PJ_ROOM bytes must be there. */
-INLINE enum tr_err put_string(struct tr_pj *j, struct pen *pen, struct tr_span s, const char *end)
+INLINE enum tr_err put_string(struct tr_pj *j, struct pen *pen, struct tr_span s, const char *safe)
 {
-    if (tr_likely(put_plain(pen->w + 1, s, end))) {
+    if (tr_likely(put_plain(pen->w + 1, s, safe))) {
         *pen->w = '"';
         pen->w[s.len + 1] = '"';
         pen->w += s.len + 2;
@@ -147,6 +147,74 @@ INLINE struct tr_span key_of(const struct tr_pj *j, const struct tr_field *fd)
     return j->o->proto_names ? fd->names->proto_key : fd->names->json_key;
 }
 
+/* -- numbers -- */
+
+/* Below 10,000 without a call: most numbers are small. */
+INLINE char *put_u64(char *w, uint64_t v)
+{
+    if (tr_unlikely(v >= 10000))
+        return w + tr_num_u64(w, v);
+    if (v < 10) {
+        *w = (char)('0' + v);
+        return w + 1;
+    }
+    if (v < 100) {
+        memcpy(w, tr_pj_pairs + 2 * v, 2);
+        return w + 2;
+    }
+    size_t hundreds = (size_t)v / 100;
+    char *q = w;
+    if (hundreds < 10) {
+        *q++ = (char)('0' + hundreds);
+    } else {
+        memcpy(q, tr_pj_pairs + 2 * hundreds, 2);
+        q += 2;
+    }
+    memcpy(q, tr_pj_pairs + 2 * ((size_t)v % 100), 2);
+    return q + 2;
+}
+
+INLINE char *put_i64(char *w, int64_t v)
+{
+    *w = '-';
+    w += v < 0;
+    return put_u64(w, v < 0 ? 0u - (uint64_t)v : (uint64_t)v);
+}
+
+/* Any scalar but a string; leaves TR_PJ_ROOM, which must be there. */
+INLINE enum tr_err put_number(struct tr_pj *j, struct pen *pen, const struct tr_field *fd,
+                              const struct tr_pj_scalar *v)
+{
+    char *w = pen->w;
+    switch (fd->type) {
+    case TR_FT_INT32:
+    case TR_FT_SINT32:
+    case TR_FT_SFIXED32:
+        pen->w = put_i64(w, (int64_t)v->u);
+        break;
+    case TR_FT_UINT32:
+    case TR_FT_FIXED32:
+        pen->w = put_u64(w, v->u);
+        break;
+    case TR_FT_INT64:
+    case TR_FT_SINT64:
+    case TR_FT_SFIXED64:
+        *w++ = '"';
+        w = put_i64(w, (int64_t)v->u);
+        *w++ = '"';
+        pen->w = w;
+        break;
+    default: {
+        pen_down(j->out, *pen);
+        enum tr_err err = tr_pj_put_scalar(j, fd, v);
+        *pen = pen_up(j->out);
+        if (err)
+            return err;
+    }
+    }
+    return room(j, pen, TR_PJ_ROOM);
+}
+
 /* -- singular -- */
 
 enum step { STEP_DONE, STEP_SLOW, STEP_PUSHED, STEP_FAILED };
@@ -172,13 +240,9 @@ INLINE enum step step_scalar(struct tr_pj *j, struct tr_pj_frame *f, const struc
     pen->w = put_key(j, f, fd, key, pen->w);
     *p = q;
     if (fd->type == TR_FT_STRING) {
-        *ret_err = put_string(j, pen, v.s, end);
+        *ret_err = put_string(j, pen, v.s, f->safe);
     } else {
-        pen_down(j->out, *pen);
-        *ret_err = tr_pj_put_scalar(j, fd, &v);
-        *pen = pen_up(j->out);
-        if (!*ret_err)
-            *ret_err = room(j, pen, TR_PJ_ROOM);
+        *ret_err = put_number(j, pen, fd, &v);
     }
     return *ret_err ? STEP_FAILED : STEP_DONE;
 }
@@ -248,17 +312,15 @@ static enum tr_err put_packed(struct tr_pj *j, struct tr_pj_frame *f, const stru
     const char *p = items.ptr, *end = items.ptr + items.len;
     while (p < end) {
         struct tr_pj_scalar v;
-        if (!tr_pj_read_scalar(fd, &p, end, &v))
+        if (!tr_pj_read_scalar_inline(fd, &p, end, &v))
             return tr_pj_malformed(j);
         enum tr_err err = begin_item(j, f, fd, &pen, '[', TR_PJ_ROOM);
-        if (err)
-            return err;
-        pen_down(j->out, pen);
-        err = tr_pj_put_scalar(j, fd, &v);
-        pen = pen_up(j->out);
+        if (!err)
+            err = put_number(j, &pen, fd, &v);
         if (err)
             return err;
     }
+    pen_down(j->out, pen);
     return TR_OK;
 }
 
@@ -275,10 +337,9 @@ INLINE enum step step_map(struct tr_pj *j, struct tr_pj_frame *f, const struct t
     *ret_err = tr_pj_keys_add(j, &f->keys, fd, &pair.key, &dup);
     if (*ret_err || dup)
         return dup ? STEP_SLOW : STEP_FAILED;
-    const char *end = entry.ptr + entry.len;
     *ret_err = begin_item(j, f, fd, pen, '{', STRING_ROOM);
     if (!*ret_err)
-        *ret_err = put_string(j, pen, pair.key.s, end);
+        *ret_err = put_string(j, pen, pair.key.s, f->safe);
     if (*ret_err)
         return STEP_FAILED;
     *pen->w++ = ':';
@@ -286,15 +347,11 @@ INLINE enum step step_map(struct tr_pj *j, struct tr_pj_frame *f, const struct t
     if (*ret_err)
         return STEP_FAILED;
     if (vf->type == TR_FT_STRING) {
-        *ret_err = put_string(j, pen, pair.value.s, end);
+        *ret_err = put_string(j, pen, pair.value.s, f->safe);
     } else if (vf->type == TR_FT_MESSAGE) {
         return push_message(j, vf, pair.message, pen, ret_err);
     } else {
-        pen_down(j->out, *pen);
-        *ret_err = tr_pj_put_scalar(j, vf, &pair.value);
-        *pen = pen_up(j->out);
-        if (!*ret_err)
-            *ret_err = room(j, pen, TR_PJ_ROOM);
+        *ret_err = put_number(j, pen, vf, &pair.value);
     }
     return *ret_err ? STEP_FAILED : STEP_DONE;
 }
@@ -310,7 +367,7 @@ INLINE enum step step_repeated(struct tr_pj *j, struct tr_pj_frame *f, const str
     if (fd->type == TR_FT_STRING) {
         *ret_err = begin_item(j, f, fd, pen, '[', STRING_ROOM);
         if (!*ret_err)
-            *ret_err = put_string(j, pen, s, end);
+            *ret_err = put_string(j, pen, s, f->safe);
     } else if (fd->flags & TR_FF_MAP) {
         f->p = q;
         enum step step = step_map(j, f, fd, s, pen, ret_err);

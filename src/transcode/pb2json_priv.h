@@ -45,7 +45,9 @@ static inline uint32_t tr_pj_entry_wire(const struct tr_pj_entry *e)
 }
 
 /* Keys of the open map: a list, and a hash table over it once the list is long. */
+#define TR_PJ_KEYS_FEW 4
 struct tr_pj_keys {
+    struct tr_pj_scalar few[TR_PJ_KEYS_FEW]; /* the list until it is longer */
     struct tr_pj_scalar *list;
     uint32_t count, cap;
     uint32_t *table; /* 1 + position in list */
@@ -56,6 +58,7 @@ struct tr_pj_frame {
     struct tr_pj_frame *prev;
     const struct tr_msgtype *type;
     const char *p, *begin, *end;
+    const char *safe; /* bytes up to here may be read: the end of what surrounds this message */
     const struct tr_field *cur;  /* the list or map that is open */
     const struct tr_field *via;  /* the field that led here, for error texts */
     const struct tr_field *only; /* bare frames: the field that is printed */
@@ -161,7 +164,11 @@ enum tr_err tr_pj_pair_read(struct tr_pj *j, const struct tr_field *map, struct 
 /* The usual form, key and value once and in this order, without enums of closed types; false: use
  * the other. */
 bool tr_pj_pair_read_plain(const struct tr_field *map, struct tr_span wire, struct tr_pj_pair *ret);
-void tr_pj_keys_clear(struct tr_pj_keys *keys);
+static inline void tr_pj_keys_clear(struct tr_pj_keys *keys)
+{
+    keys->count = 0;
+    keys->table = NULL;
+}
 /* *ret_dup: the key was there. */
 enum tr_err tr_pj_keys_add(struct tr_pj *j, struct tr_pj_keys *keys, const struct tr_field *map,
                            const struct tr_pj_scalar *key, bool *ret_dup) TR_MUST_USE;
@@ -177,6 +184,7 @@ enum tr_err tr_pj_index_start(struct tr_pj *j, struct tr_pj_frame *f) TR_MUST_US
 enum tr_err tr_pj_index_run(struct tr_pj *j, struct tr_pj_frame *f) TR_MUST_USE;
 
 /* -- inline -- */
+extern const char tr_pj_pairs[201];     /* "00" to "99" */
 extern const uint8_t tr_pj_wire_of[19]; /* wire type of each enum tr_ftype */
 
 static inline bool tr_pj_is_message(const struct tr_field *fd)
@@ -223,13 +231,33 @@ static inline bool tr_pj_selected(const struct tr_pj_frame *f, uint32_t slot)
     return tr_likely(!f->tree) || f->only || tr_field_tree_has(f->tree, slot);
 }
 
+/* tr_wire_varint with two bytes in line. */
+static inline bool tr_pj_varint(const char **p, const char *end, uint64_t *ret)
+{
+    const char *q = *p;
+    if (tr_likely(q < end)) {
+        uint64_t v = (uint8_t)*q;
+        if (v < 0x80) {
+            *p = q + 1;
+            *ret = v;
+            return true;
+        }
+        if (tr_likely(end - q >= 2 && (uint8_t)q[1] < 0x80)) {
+            *p = q + 2;
+            *ret = (v & 0x7F) | (uint64_t)(uint8_t)q[1] << 7;
+            return true;
+        }
+    }
+    return tr_wire_varint_slow(p, end, ret);
+}
+
 static inline uint64_t tr_pj_sign_extend(uint32_t v)
 {
     return (uint64_t)(int64_t)(int32_t)v;
 }
 
-static inline bool tr_pj_read_scalar_inline(const struct tr_field *fd, const char **p,
-                                            const char *end, struct tr_pj_scalar *ret)
+static inline __attribute__((always_inline)) bool tr_pj_read_scalar_inline(
+    const struct tr_field *fd, const char **p, const char *end, struct tr_pj_scalar *ret)
 {
     uint32_t u32;
     switch (fd->type) {
@@ -258,7 +286,7 @@ static inline bool tr_pj_read_scalar_inline(const struct tr_field *fd, const cha
         break;
     }
     uint64_t v;
-    if (!tr_wire_varint(p, end, &v))
+    if (!tr_pj_varint(p, end, &v))
         return false;
     switch (fd->type) {
     case TR_FT_INT32:

@@ -18,6 +18,11 @@ const uint8_t tr_pj_wire_of[19] = {
     [TR_FT_SINT32] = TR_WIRE_VARINT,    [TR_FT_SINT64] = TR_WIRE_VARINT,
 };
 
+const char tr_pj_pairs[201] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
 bool tr_pj_read_scalar(const struct tr_field *fd, const char **p, const char *end,
                        struct tr_pj_scalar *ret)
 {

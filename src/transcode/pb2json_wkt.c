@@ -23,35 +23,36 @@ static enum tr_err read_seconds(struct tr_pj *j, struct tr_span wire, int64_t *r
                                 int32_t *ret_nanos)
 {
     const char *p = wire.ptr, *end = wire.ptr + wire.len;
-    int64_t seconds = 0;
-    int32_t nanos = 0;
+    uint64_t field[2] = {0, 0};
     while (p < end) {
-        uint32_t number, type;
-        uint64_t v;
-        if (!tr_wire_tag(&p, end, &number, &type))
-            return tr_pj_malformed(j);
-        if (number > 2 || type != TR_WIRE_VARINT) {
-            if (!tr_wire_skip(&p, end, number, type))
+        uint32_t tag = (uint8_t)*p, number, type;
+        if (tr_likely(tag == (1 << 3 | TR_WIRE_VARINT) || tag == (2 << 3 | TR_WIRE_VARINT))) {
+            p++;
+            if (!tr_pj_varint(&p, end, &field[tag >> 4]))
                 return tr_pj_malformed(j);
             continue;
         }
-        if (!tr_wire_varint(&p, end, &v))
+        if (!tr_wire_tag(&p, end, &number, &type))
             return tr_pj_malformed(j);
-        if (number == 1)
-            seconds = (int64_t)v;
-        else
-            nanos = (int32_t)(uint32_t)v;
+        if (number <= 2 && type == TR_WIRE_VARINT ? !tr_wire_varint(&p, end, &field[number - 1])
+                                                  : !tr_wire_skip(&p, end, number, type))
+            return tr_pj_malformed(j);
     }
-    *ret_seconds = seconds;
-    *ret_nanos = nanos;
+    *ret_seconds = (int64_t)field[0];
+    *ret_nanos = (int32_t)(uint32_t)field[1];
     return TR_OK;
 }
 
-static char *put_digits(char *w, uint32_t v, unsigned width)
+static inline char *put2(char *w, uint32_t v)
 {
-    for (unsigned i = width; i--; v /= 10)
-        w[i] = (char)('0' + v % 10);
-    return w + width;
+    memcpy(w, tr_pj_pairs + (size_t)v * 2, 2);
+    return w + 2;
+}
+
+static inline char *put3(char *w, uint32_t v)
+{
+    *w = (char)('0' + v / 100);
+    return put2(w + 1, v % 100);
 }
 
 /* Nothing, or a point and 3, 6 or 9 digits. */
@@ -60,11 +61,12 @@ static char *put_fraction(char *w, uint32_t nanos)
     if (!nanos)
         return w;
     *w++ = '.';
+    uint32_t micros = nanos / 1000;
+    w = put3(w, micros / 1000);
     if (nanos % 1000000 == 0)
-        return put_digits(w, nanos / 1000000, 3);
-    if (nanos % 1000 == 0)
-        return put_digits(w, nanos / 1000, 6);
-    return put_digits(w, nanos, 9);
+        return w;
+    w = put3(w, micros % 1000);
+    return nanos % 1000 == 0 ? w : put3(w, nanos % 1000);
 }
 
 /* Days since 0001-01-01 to a date of the proleptic Gregorian calendar. Years are counted from
@@ -98,17 +100,17 @@ static enum tr_err put_timestamp(struct tr_pj *j, struct tr_span wire)
     civil_from_days((uint32_t)(since / 86400), &y, &m, &d);
     char *w = tr_buf_end(j->out);
     *w++ = '"';
-    w = put_digits(w, y, 4);
+    w = put2(put2(w, y / 100), y % 100);
     *w++ = '-';
-    w = put_digits(w, m, 2);
+    w = put2(w, m);
     *w++ = '-';
-    w = put_digits(w, d, 2);
+    w = put2(w, d);
     *w++ = 'T';
-    w = put_digits(w, of_day / 3600, 2);
+    w = put2(w, of_day / 3600);
     *w++ = ':';
-    w = put_digits(w, of_day / 60 % 60, 2);
+    w = put2(w, of_day / 60 % 60);
     *w++ = ':';
-    w = put_digits(w, of_day % 60, 2);
+    w = put2(w, of_day % 60);
     w = put_fraction(w, (uint32_t)nanos);
     *w++ = 'Z';
     *w++ = '"';
@@ -407,51 +409,42 @@ static enum tr_err open_any(struct tr_pj *j, struct tr_pj_push *at, unsigned *ex
     return TR_OK;
 }
 
+/* Types whose JSON is one string or number; false: it is another type. */
+static bool put_leaf(struct tr_pj *j, const struct tr_msgtype *type, struct tr_span wire,
+                     enum tr_err *ret_err)
+{
+    if (type->wkt == TR_WKT_TIMESTAMP)
+        *ret_err = put_timestamp(j, wire);
+    else if (type->wkt == TR_WKT_DURATION)
+        *ret_err = put_duration(j, wire);
+    else if (tr_wkt_is_wrapper((enum tr_wkt)type->wkt))
+        *ret_err = put_wrapper(j, type, wire);
+    else if (type->wkt == TR_WKT_FIELD_MASK)
+        *ret_err = put_field_mask(j, wire);
+    else
+        return false;
+    return true;
+}
+
 enum tr_err tr_pj_wkt(struct tr_pj *j, const struct tr_pj_push *push)
 {
+    enum tr_err err = TR_OK;
+    if (put_leaf(j, push->type, push->wire, &err))
+        return err;
     struct tr_pj_push at = *push;
     unsigned extra = 0;
-    enum tr_err err = TR_OK;
     if (at.type->wkt == TR_WKT_ANY) {
         at.tree = NULL;
         err = open_any(j, &at, &extra);
         if (err)
             return err;
-        if (!at.type)
-            return tr_pj_close_extra(j, extra);
+        if (!at.type || put_leaf(j, at.type, at.wire, &err))
+            return err ? err : tr_pj_close_extra(j, extra);
     }
-    at.extra = (uint8_t)extra;
-    switch ((enum tr_wkt)at.type->wkt) {
-    case TR_WKT_TIMESTAMP:
-        err = put_timestamp(j, at.wire);
-        break;
-    case TR_WKT_DURATION:
-        err = put_duration(j, at.wire);
-        break;
-    case TR_WKT_FIELD_MASK:
-        err = put_field_mask(j, at.wire);
-        break;
-    case TR_WKT_STRUCT:
-    case TR_WKT_LIST_VALUE:
+    if (at.type->wkt == TR_WKT_STRUCT || at.type->wkt == TR_WKT_LIST_VALUE)
         return push_only(j, &at, extra);
-    case TR_WKT_VALUE:
+    if (at.type->wkt == TR_WKT_VALUE)
         return put_value(j, &at, extra);
-    case TR_WKT_DOUBLE_VALUE:
-    case TR_WKT_FLOAT_VALUE:
-    case TR_WKT_INT64_VALUE:
-    case TR_WKT_UINT64_VALUE:
-    case TR_WKT_INT32_VALUE:
-    case TR_WKT_UINT32_VALUE:
-    case TR_WKT_BOOL_VALUE:
-    case TR_WKT_STRING_VALUE:
-    case TR_WKT_BYTES_VALUE:
-        err = put_wrapper(j, at.type, at.wire);
-        break;
-    case TR_WKT_NONE:
-    case TR_WKT_ANY:
-    case TR_WKT_EMPTY:
-    case TR_WKT_HTTP_BODY:
-        return tr_pj_push_frame(j, &at);
-    }
-    return err ? err : tr_pj_close_extra(j, extra);
+    at.extra = (uint8_t)extra;
+    return tr_pj_push_frame(j, &at);
 }
