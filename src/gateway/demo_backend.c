@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "gateway/demo_store.h"
 #include "http/codec.h"
+#include "proto/wire.h"
 #include "transcode/frame.h"
 #include "transcode/rpcstatus.h"
 
@@ -34,7 +35,7 @@ struct call {
     struct tr_hstream *hs;
     struct tr_span method; /* "GetBook" */
     struct tr_unframer unframer;
-    struct tr_buf gather, request, names;
+    struct tr_buf gather, request, names, parent;
     uint64_t messages;
     bool chat, import_books, head_sent, ended;
 };
@@ -45,6 +46,7 @@ static void release(struct call *c)
     tr_bufpool_put(pool, &c->gather);
     tr_bufpool_put(pool, &c->request);
     tr_bufpool_put(pool, &c->names);
+    tr_bufpool_put(pool, &c->parent);
     c->ended = true;
     c->hs->ops->release(c->hs);
 }
@@ -149,12 +151,37 @@ static void finish(struct call *c)
         finish_unary(c);
 }
 
+/* What a CreateBookRequest says of its parent; later ones without it go to the first one's. */
+static enum tr_err with_parent(struct call *c, struct tr_span message, struct tr_buf *out)
+{
+    const char *p = message.ptr, *end = message.ptr + message.len;
+    bool has = false;
+    while (p < end) {
+        const char *start = p;
+        uint32_t number, type;
+        if (!tr_wire_tag(&p, end, &number, &type) || !tr_wire_skip(&p, end, number, type))
+            break;
+        if (number == 1 && type == TR_WIRE_LEN) {
+            has = true;
+            tr_buf_clear(&c->parent);
+            enum tr_err err = tr_buf_append(&c->parent, tr_span(start, (size_t)(p - start)));
+            if (err)
+                return err;
+        }
+    }
+    enum tr_err err = has ? TR_OK : tr_buf_append(out, tr_buf_span(&c->parent));
+    return err ? err : tr_buf_append(out, message);
+}
+
 /* ImportBooks: each CreateBookRequest as it comes; an error ends the call early. */
 static struct tr_demo_reply import_one(struct call *c, struct tr_span message)
 {
-    struct tr_buf out = tr_bufpool_get(&c->backend->bufs);
-    struct tr_demo_reply reply = tr_demo_store_call(c->backend->store, TR_SPAN("CreateBook"), message, tr_loop_unix_s(c->backend->loop), &out);
+    struct tr_buf out = tr_bufpool_get(&c->backend->bufs), request = tr_bufpool_get(&c->backend->bufs);
+    struct tr_demo_reply reply = {8, TR_SPAN("out of memory")};
+    if (with_parent(c, message, &request) == TR_OK)
+        reply = tr_demo_store_call(c->backend->store, TR_SPAN("CreateBook"), tr_buf_span(&request), tr_loop_unix_s(c->backend->loop), &out);
     tr_bufpool_put(&c->backend->bufs, &out);
+    tr_bufpool_put(&c->backend->bufs, &request);
     return reply;
 }
 

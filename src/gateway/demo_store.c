@@ -81,6 +81,18 @@ static uint64_t get_varint(struct tr_span message, uint32_t number)
     return found;
 }
 
+/* A message field may come in pieces, which merge by being put behind one another (protobuf's "Last One Wins"). */
+static enum tr_err get_message(struct tr_span message, uint32_t number, struct tr_buf *out)
+{
+    const char *p = message.ptr, *end = message.ptr + message.len;
+    enum tr_err err = TR_OK;
+    struct record r;
+    while (!err && next_record(&p, end, &r))
+        if (r.number == number && r.type == TR_WIRE_LEN)
+            err = tr_buf_append(out, r.value);
+    return err;
+}
+
 static enum tr_err put_varint(struct tr_buf *out, uint32_t number, uint64_t v)
 {
     char tmp[2 * TR_VARINT_MAX];
@@ -380,9 +392,8 @@ static enum tr_err apply_mask(const struct tr_msgtype *type, struct tr_span mask
     return err;
 }
 
-static struct tr_demo_reply update_book(struct tr_demo_store *s, struct tr_span request, int64_t now, struct tr_buf *out)
+static struct tr_demo_reply update_with(struct tr_demo_store *s, struct tr_span patch, struct tr_span mask, int64_t now, struct tr_buf *out)
 {
-    struct tr_span patch = get_text(request, 1), mask = get_text(request, 2);
     struct item *item = find(&s->books, NAME, get_text(patch, NAME));
     if (!item)
         return reply(CODE_NOT_FOUND, "no such book");
@@ -399,6 +410,20 @@ static struct tr_demo_reply update_book(struct tr_demo_store *s, struct tr_span 
     if (!err)
         err = put_time(&item->wire, BOOK_UPDATE, now);
     return done(err ? err : tr_buf_append(out, tr_buf_span(&item->wire)));
+}
+
+static struct tr_demo_reply update_book(struct tr_demo_store *s, struct tr_span request, int64_t now, struct tr_buf *out)
+{
+    struct tr_buf patch, mask;
+    tr_buf_init(&patch);
+    tr_buf_init(&mask);
+    enum tr_err err = get_message(request, 1, &patch);
+    if (!err)
+        err = get_message(request, 2, &mask);
+    struct tr_demo_reply r = err ? done(err) : update_with(s, tr_buf_span(&patch), tr_buf_span(&mask), now, out);
+    tr_buf_fini(&patch);
+    tr_buf_fini(&mask);
+    return r;
 }
 
 static struct tr_demo_reply delete_book(struct tr_demo_store *s, struct tr_span request, int64_t now, struct tr_buf *out)
