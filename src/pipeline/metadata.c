@@ -120,6 +120,8 @@ static enum tr_err copy_headers(struct tr_exchange *x, bool native)
             continue;
         if (h->token == TR_TOKEN_NONE && !native && tr_span_starts(h->name, TR_SPAN("grpc-")))
             continue;
+        if (h->token == TR_TOKEN_NONE && tr_span_starts(h->name, TR_SPAN("content-"))) /* of a body that does not go on */
+            continue;
         if (connection && in_connection(in, connection, h->name))
             continue;
         if (x->snap->identity_headers.count && is_identity(&x->snap->identity_headers, h->name))

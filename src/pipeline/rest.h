@@ -48,6 +48,7 @@ struct tr_rest {
     struct tr_buf hold;             /* bytes of an HttpBody or a binary message under way */
     /* response */
     enum tr_format format;
+    bool format_chosen;
     bool choice;                    /* Accept could have changed the format: Vary */
     bool resp_http_body;
     struct tr_pb2json_opts popts;
@@ -57,6 +58,7 @@ struct tr_rest {
     struct tr_buf inflated;
     uint64_t messages;
     bool up_head_seen;
+    const struct tr_headers *up_trailers; /* of a call that failed, while its end is told */
     uint64_t last_write_ns;         /* streams: for the SSE comment */
 };
 

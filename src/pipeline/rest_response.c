@@ -40,6 +40,7 @@ enum tr_err tr_rest_choose_format(struct tr_exchange *x)
         r->format = tr_accept_choose(&x->hs->head.headers, offered & ~(1u << TR_FORMAT_PROTO));
     else
         r->format = tr_accept_choose(&x->hs->head.headers, offered);
+    r->format_chosen = true;
     if (is_stream(x) && r->format != TR_FORMAT_JSON)
         r->popts.pretty = false; /* one message a line */
     if (sys->fields.ptr && sys->fields.len && !r->resp_http_body && r->format != TR_FORMAT_PROTO)
@@ -221,8 +222,14 @@ void tr_rest_on_end(struct tr_exchange *x, const struct tr_headers *trailers)
     struct tr_rest *r = x->rest;
     enum tr_err err = tr_reply_take_trailers(x, 200, trailers);
     if (!err && x->end.code != 0) {
-        tr_exchange_fail_rpc(x);
-        return;
+        if (!x->head_sent)
+            err = tr_metadata_response(x, trailers, &x->resp_headers);
+        if (!err) {
+            r->up_trailers = trailers;
+            tr_exchange_fail_rpc(x);
+            r->up_trailers = NULL;
+            return;
+        }
     }
     if (!err && !tr_unframer_at_boundary(&r->unframer))
         err = TR_ERR_UPSTREAM_MALFORMED;
@@ -241,7 +248,10 @@ void tr_rest_on_end(struct tr_exchange *x, const struct tr_headers *trailers)
 void tr_rest_refuse(struct tr_exchange *x)
 {
     struct tr_headers kept = {0};
-    bool as_proto = x->rest && x->rest->format == TR_FORMAT_PROTO;
+    /* before the format is chosen, Accept alone says whether protobuf wins */
+    unsigned both = 1u << TR_FORMAT_JSON | 1u << TR_FORMAT_PROTO;
+    enum tr_format format = x->rest && x->rest->format_chosen ? x->rest->format : tr_accept_choose(&x->hs->head.headers, both);
+    bool as_proto = format == TR_FORMAT_PROTO;
     /* Of what a filter or the backend put there before, what describes an error stays; a body's type does not. */
     for (uint32_t i = 0; i < x->resp_headers.count; i++) {
         const struct tr_header *h = &x->resp_headers.items[i];

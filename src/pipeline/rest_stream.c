@@ -164,7 +164,7 @@ void tr_rest_abort(struct tr_exchange *x)
     }
     x->bytes_out += x->hs->out.len - mark;
     x->hs->ops->commit(x->hs, false);
-    end_with_trailers(x, NULL);
+    end_with_trailers(x, r->up_trailers);
 }
 
 uint64_t tr_rest_tick(struct tr_exchange *x, uint64_t now_ns)

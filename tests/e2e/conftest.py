@@ -131,3 +131,9 @@ def connect(version):
 def http(connect, gateway):
     """A connection to the module's gateway, over HTTP/1.1 and over HTTP/2."""
     return connect(gateway)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    from env.certs import Certificates
+    return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -196,7 +196,8 @@ class H2:
             pseudo.append((":authority", f"127.0.0.1:{self.port}"))
         if ":path" not in names:
             pseudo.append((":path", target))
-        headers = pseudo + [(n.lower(), v) for n, v in headers]
+        pseudo += [h for h in headers if h[0].startswith(":")]
+        headers = pseudo + [(n.lower(), v) for n, v in headers if not n.startswith(":")]
         if length is not None and length >= 0 and "content-length" not in names:
             headers.append(("content-length", str(length)))
         stream = H2Stream(self, stream_id, method)

@@ -1,0 +1,201 @@
+"""Headers and metadata (SPEC §7)."""
+import base64
+import json
+
+import pytest
+
+from env.gateway import base_config
+from env.http1 import H1
+from env.http2 import H2
+
+JSON = [("content-type", "application/json")]
+
+
+def seen(http, headers, target="/test/v1/metadata"):
+    """The metadata that the backend saw: name -> list of values."""
+    r = http.request("GET", target, headers)
+    assert r.status == 200, r
+    out = {}
+    for e in r.json().get("entries", []):
+        out.setdefault(e["name"], []).append(base64.b64decode(e["bin"]) if "bin" in e else e.get("value", ""))
+    return out
+
+
+def test_headers_become_metadata_in_order(http, backend):
+    got = seen(http, [("x-one", "1"), ("x-two", "a"), ("x-one", "2"), ("accept-language", "de")])
+    assert got["x-one"] == ["1", "2"] and got["x-two"] == ["a"] and got["accept-language"] == ["de"]
+
+
+def test_names_are_lower_case(backend, gateway):
+    with H1(gateway.port) as c:
+        assert seen(c, [("X-Mixed-CASE", "Value")])["x-mixed-case"] == ["Value"]
+
+
+DROPPED = [("host", None), ("content-type", "application/json"), ("content-length", None), ("content-language", "en"), ("te", "trailers"),
+           ("accept-encoding", "gzip"), ("grpc-status", "3"), ("grpc-message", "x"), ("grpc-odd", "1"), ("grpc-encoding", "gzip")]
+
+
+@pytest.mark.parametrize("name,value", [d for d in DROPPED if d[1]], ids=[d[0] for d in DROPPED if d[1]])
+def test_not_passed_on(http, backend, name, value):
+    got = seen(http, [(name, value)])
+    if name in ("content-type", "te"):  # grpc's own
+        assert "application/json" not in got.get(name, [])
+    else:
+        assert name not in got
+
+
+def test_hop_by_hop_headers(backend, gateway):
+    with H1(gateway.port) as c:
+        got = seen(c, [("connection", "x-hop, keep-alive"), ("x-hop", "1"), ("keep-alive", "timeout=5"), ("proxy-connection", "x"), ("x-kept", "1")])
+    assert got["x-kept"] == ["1"]
+    assert not {"connection", "x-hop", "keep-alive", "proxy-connection"} & set(got)
+
+
+def test_upgrade_is_not_done(backend, gateway):
+    with H1(gateway.port) as c:
+        r = c.request("GET", "/test/v1/echo/x", [("connection", "upgrade"), ("upgrade", "websocket")])
+        assert r.status == 200 and r.header("upgrade") is None
+
+
+def test_binary_metadata(http, backend):
+    got = seen(http, [("x-data-bin", base64.b64encode(b"\x00\xff").decode()), ("x-more-bin", base64.b64encode(b"abc").decode().rstrip("="))])
+    assert got["x-data-bin"] == [b"\x00\xff"] and got["x-more-bin"] == [b"abc"]
+
+
+def test_binary_metadata_that_is_not_base64_is_400(http, backend, gateway):
+    with gateway.counts("BAD_METADATA"):
+        r = http.request("GET", "/test/v1/metadata", [("x-data-bin", "?!")])
+    assert r.status == 400 and r.json()["code"] == 3 and "x-data-bin" in r.json()["message"]
+    assert not backend.calls
+
+
+def test_values_outside_ascii_are_dropped_and_counted(http, backend, gateway):
+    before = gateway.metric("transom_dropped_headers_total")
+    got = seen(http, [("x-latin", "caf\xe9"), ("x-tab", "a\tb"), ("x-fine", "ok")])
+    assert "x-latin" not in got and got["x-fine"] == ["ok"] and "x-tab" not in got
+    assert gateway.metric("transom_dropped_headers_total") == before + 2
+
+
+def test_cookie_crumbs_are_joined(backend, gateway):
+    with H2(gateway.port) as c:
+        assert seen(c, [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")])["cookie"] == ["a=1; b=2; c=3"]
+
+
+def test_host_that_differs_from_authority_is_400(backend, gateway):
+    with H2(gateway.port) as c:
+        r = c.request("GET", "/test/v1/echo/x", [(":authority", "a.example"), (":method", "GET"), (":scheme", "http"), (":path", "/test/v1/echo/x"), ("host", "b.example")])
+        assert r.status == 400 and not backend.calls
+        r = c.request("GET", "/test/v1/echo/x", [(":authority", "a.example"), (":method", "GET"), (":scheme", "http"), (":path", "/test/v1/echo/x"), ("host", "a.example")])
+        assert r.status == 200
+
+
+def test_method_override_headers_mean_nothing(http, backend):
+    r = http.request("POST", "/test/v1/nothing", [*JSON, ("x-http-method-override", "DELETE"), ("x-http-method", "DELETE")], "{}")
+    assert r.status == 200 and backend.one_call().method == "Nothing"
+
+
+# -- forwarded ---------------------------------------------------------------------------------------------------------------
+
+def test_forwarded_headers_are_overwritten_by_default(http, backend):
+    got = seen(http, [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.example"), ("host" if isinstance(http, H1) else ":authority", "real.example")])
+    assert got["x-forwarded-for"] == ["127.0.0.1"] and got["x-forwarded-proto"] == ["http"] and got["x-forwarded-host"] == ["real.example"]
+
+
+def test_forwarded_headers_are_appended_under_trusted_hops(connect, gateways, backend):
+    http = connect(gateways(trusted_hops=1))
+    got = seen(http, [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "5.6.7.8"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "front.example")])
+    assert got["x-forwarded-for"] == ["1.2.3.4, 5.6.7.8, 127.0.0.1"]
+    assert got["x-forwarded-proto"] == ["https"] and got["x-forwarded-host"] == ["front.example"]
+
+
+def test_request_id_is_made(http, backend):
+    a, b = seen(http, [])["x-request-id"], seen(http, [])["x-request-id"]
+    assert len(a) == 1 and len(a[0]) == 32 and a != b
+
+
+@pytest.mark.parametrize("value", ["abc-123", "A" * 128, "!#$%&'*+.^_`|~"])
+def test_request_id_is_kept(http, backend, value):
+    assert seen(http, [("x-request-id", value)])["x-request-id"] == [value]
+
+
+@pytest.mark.parametrize("value", ["", "a b", "A" * 129, "a,b", 'a"b'])
+def test_bad_request_id_is_replaced(http, backend, value):
+    got = seen(http, [("x-request-id", value)])["x-request-id"]
+    assert len(got) == 1 and got != [value] and len(got[0]) == 32
+
+
+@pytest.mark.parametrize("name", ["x-user", "X-User", "x_user", "X_USER"])
+def test_identity_headers_are_stripped_in_every_spelling(connect, gateways, backend, name):
+    http = connect(gateways(identity_headers=["x-user"]))
+    if name != name.lower() and isinstance(http, H2):
+        name = name.lower()
+    got = seen(http, [(name, "admin"), ("x-users", "kept")])
+    assert got["x-users"] == ["kept"] and "admin" not in sum(got.values(), [])
+
+
+def test_traceparent_passes(http, backend):
+    value = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert seen(http, [("traceparent", value), ("tracestate", "a=b")])["traceparent"] == [value]
+
+
+def test_authorization_passes(http, backend):
+    assert seen(http, [("authorization", "Bearer x")])["authorization"] == ["Bearer x"]
+
+
+# -- set and remove ------------------------------------------------------------------------------------------------------------
+
+def test_set_and_remove_headers(connect, gateways, backend):
+    http = connect(gateways(policies={"*": {"set_headers": {"request": {"x-set": "1"}, "response": {"x-answer": "2"}},
+                                            "remove_headers": {"request": ["x-gone"], "response": ["x-init"]}}}))
+    got = seen(http, [("x-set", "client"), ("x-gone", "1")], "/test/v1/metadata?initial[x-init]=a&initial[x-kept]=b")
+    assert got["x-set"] == ["1"] and "x-gone" not in got
+    r = http.request("GET", "/test/v1/metadata?initial[x-init]=a&initial[x-kept]=b")
+    assert r.header("x-answer") == "2" and r.header("x-init") is None and r.header("x-kept") == "b"
+
+
+# -- answers -------------------------------------------------------------------------------------------------------------------
+
+def test_initial_and_trailing_metadata_become_headers(http, backend):
+    r = http.request("GET", "/test/v1/metadata?initial[x-a]=1&trailing[x-b]=2")
+    assert r.header("x-a") == "1" and r.header("x-b") == "2"
+
+
+def test_binary_metadata_of_answers_is_base64(http, backend):
+    r = http.request("GET", "/test/v1/metadata?initialBin[x-a-bin]=AP8%3D&trailingBin[x-b-bin]=_w")
+    for name, want in (("x-a-bin", b"\x00\xff"), ("x-b-bin", b"\xff")):
+        value = r.header(name)
+        assert base64.b64decode(value + "=" * (-len(value) % 4)) == want
+
+
+def test_grpc_headers_of_answers_stay_inside(http, backend):
+    r = http.request("GET", "/test/v1/metadata?initial[x-a]=1")
+    assert not [n for n, _ in r.headers if n.startswith("grpc-") or n in ("te", "trailer", "transfer-encoding", "connection")]
+    assert r.header("content-type") == "application/json"
+
+
+def test_metadata_of_errors(http, backend):
+    r = http.request("GET", "/test/v1/metadata?initial[x-a]=1&trailing[x-b]=2&code=9")
+    assert r.status == 400 and r.header("x-a") == "1" and r.header("x-b") == "2"
+
+
+def test_date_is_always_sent(http, backend):
+    for target in ("/test/v1/echo/x", "/nope", "/test/v1/stream?count=1"):
+        assert len(http.request("GET", target).header_list("date")) == 1
+
+
+def test_stream_trailers(http, backend):
+    r = http.request("GET", "/test/v1/stream?count=1", [("te", "trailers")])
+    assert r.trailer("grpc-status") == "0" and r.trailer("x-trailing") == "kept"
+
+
+def test_http1_stream_without_te_has_no_trailers(backend, gateway):
+    with H1(gateway.port) as c:
+        r = c.request("GET", "/test/v1/stream?count=1")
+    assert r.complete and r.trailers == []
+
+
+def test_forwarded_proto_over_tls(start, backend, certificates):
+    gateway = start(base_config([backend.endpoint], listeners=[{"address": "127.0.0.1:0", "tls": certificates.server("localhost")}]))
+    with H2(gateway.port, tls=certificates.client_context(["h2"])) as c:
+        assert seen(c, [])["x-forwarded-proto"] == ["https"]
+    assert json.dumps(gateway.urls).count("https") == 1
