@@ -5,8 +5,7 @@
 #include <float.h>
 #include <math.h>
 
-__extension__ typedef unsigned __int128
-    u128; /* scalar alias, not a struct */
+__extension__ typedef unsigned __int128 u128; /* scalar alias, not a struct */
 
 /* -- the text
  * ------------------------------------------------------------------------------------------ */
@@ -23,9 +22,95 @@ struct number {
 
 #define EXP_BOUND ((int64_t)1 << 60) /* beyond any exponent that a length could make up for */
 
+/* -- eight digits at once: bytes of a word, the first digit in the lowest
+ * ------------------------------ */
+
+#define BYTES(b) ((uint64_t)(b)*0x0101010101010101u)
+
+static uint64_t load_word(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    w = __builtin_bswap64(w);
+#endif
+    return w;
+}
+
+static bool all_digits(uint64_t w)
+{
+    return ((w & BYTES(0xF0)) | ((w + BYTES(6)) & BYTES(0xF0)) >> 4) == BYTES(0x33);
+}
+
+/* Pairs, then fours, then all eight: each step is one multiplication by (10^n, 1) in two lanes. */
+static uint64_t word_value(uint64_t w)
+{
+    const uint64_t lanes = 0x000000FF000000FFu;
+    w = (w & BYTES(0x0F)) * 10 + ((w & BYTES(0x0F)) >> 8);
+    return ((w & lanes) * (100 + ((uint64_t)1000000 << 32)) +
+            (w >> 16 & lanes) * (1 + ((uint64_t)10000 << 32))) >>
+           32;
+}
+
+/* p[0..n), 1 to 8 bytes, behind as many '0' as are missing. */
+static uint64_t load_padded(const char *p, size_t n)
+{
+    uint64_t w;
+    if (n == 8)
+        return load_word(p);
+    if (n >= 4) {
+        uint32_t a, b;
+        memcpy(&a, p, 4);
+        memcpy(&b, p + n - 4, 4);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        a = __builtin_bswap32(a);
+        b = __builtin_bswap32(b);
+#endif
+        w = a | (uint64_t)b << (8 * n - 32);
+    } else {
+        w = (unsigned char)p[0] | (uint64_t)(unsigned char)p[n / 2] << (8 * (n / 2)) |
+            (uint64_t)(unsigned char)p[n - 1] << (8 * (n - 1));
+    }
+    return w << (64 - 8 * n) | BYTES('0') >> (8 * n);
+}
+
+/* A plain integer of at most 16 digits: most are. */
+static bool short_integer(struct tr_span s, bool *ret_neg, uint64_t *ret)
+{
+    if (s.len == 0 || s.len > 17)
+        return false;
+    bool neg = s.ptr[0] == '-';
+    const char *p = s.ptr + neg;
+    size_t n = s.len - neg;
+    if (n == 0 || n > 16 || (p[0] == '0' && n > 1))
+        return false;
+    uint64_t v = 0;
+    if (n > 8) {
+        uint64_t high = load_padded(p, n - 8);
+        if (!all_digits(high))
+            return false;
+        v = word_value(high) * 100000000u;
+        p += n - 8;
+        n = 8;
+    }
+    uint64_t low = load_padded(p, n);
+    if (!all_digits(low))
+        return false;
+    *ret_neg = neg;
+    *ret = v + word_value(low);
+    return true;
+}
+
 static const char *digits_run(const char *p, const char *end, uint64_t *acc)
 {
     uint64_t v = *acc;
+    while (tr_unlikely(end - p >= 8)) {
+        uint64_t w = load_word(p);
+        if (!all_digits(w))
+            break;
+        v = v * 100000000u + word_value(w);
+        p += 8;
+    }
     while (p < end && tr_is_digit(*p)) {
         v = v * 10 + (uint64_t)(*p - '0'); /* wraps beyond 19 digits; number_cut sees to that */
         p++;
@@ -146,6 +231,8 @@ static enum tr_err magnitude_slow(const struct number *n, uint64_t *ret)
 static enum tr_err magnitude(struct tr_span s, bool *ret_neg, uint64_t *ret)
 {
     struct number n;
+    if (tr_likely(short_integer(s, ret_neg, ret)))
+        return TR_OK;
     if (!number_read(s, &n))
         return TR_ERR_JSON_SYNTAX;
     *ret_neg = n.neg;
