@@ -265,6 +265,8 @@ static void parse_pairs(const json_t *v, struct tr_span where, struct tr_keys_ct
     json_t *e;
     uint32_t i = 0;
     json_object_foreach((json_t *)(uintptr_t)v, name, e) {
+        if (json_is_null(e)) /* removes an inherited one */
+            continue;
         if (!json_is_string(e)) {
             wrong(ctx, pointer_join(ctx, where, tr_span_cstr(name)), "a string");
             continue;

@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "config/config.h"
+#include "http/msg.h"
 
 /* The merge keeps, beside the merged DOM, a DOM of the same shape whose leaves are the names of the policies that set
  * them: `explain` prints both, and a problem of the merged policy can name its source. */
@@ -59,6 +60,35 @@ static struct tr_span policy_pointer(struct tr_policy_set *set, struct tr_span k
     return tr_span(p, base.len + key.len);
 }
 
+static void check_name(struct tr_policy_set *set, struct tr_span key, struct tr_span name)
+{
+    bool ok = tr_http_is_token(name);
+    for (size_t i = 0; ok && i < name.len; i++)
+        ok = name.ptr[i] == tr_lower(name.ptr[i]);
+    if (!ok)
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "\"%.*s\" is not a header name in lower case",
+                   (int)name.len, name.ptr);
+    else if (tr_http_is_hop_by_hop(tr_token_from(name)) || tr_span_eq(name, TR_SPAN("content-length")) || tr_span_starts(name, TR_SPAN("grpc-")))
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "\"%.*s\" is the gateway's own", (int)name.len, name.ptr);
+}
+
+static void check_header_names(struct tr_policy_set *set, struct tr_span key, const struct tr_policy *p)
+{
+    const struct tr_pairs *sets[] = {&p->set_headers.request, &p->set_headers.response};
+    const struct tr_strings *removes[] = {&p->remove_headers.request, &p->remove_headers.response};
+    for (size_t i = 0; i < 2; i++) {
+        for (uint32_t k = 0; k < sets[i]->count; k++) {
+            check_name(set, key, sets[i]->names[k]);
+            if (!tr_http_is_field_value(sets[i]->values[k]))
+                tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "the value of \"%.*s\" is not a header value",
+                           (int)sets[i]->names[k].len, sets[i]->names[k].ptr);
+        }
+        for (uint32_t k = 0; k < removes[i]->count; k++)
+            if (removes[i]->items[k].ptr)
+                check_name(set, key, removes[i]->items[k]);
+    }
+}
+
 static void add_rule(struct tr_policy_set *set, struct tr_span key, const json_t *value)
 {
     struct rule r = {.key = key, .value = value};
@@ -76,8 +106,12 @@ static void add_rule(struct tr_policy_set *set, struct tr_span key, const json_t
     }
     /* Problems of each policy by itself, so that they carry its place in the file. */
     struct tr_policy *checked = TR_ARENA_NEW(set->ctx.arena, struct tr_policy);
-    if (checked)
-        tr_keys_parse(&tr_policy_keys, value, policy_pointer(set, key), &set->ctx, checked);
+    if (!checked)
+        return;
+    tr_keys_parse(&tr_policy_keys, value, policy_pointer(set, key), &set->ctx, checked);
+    if (checked->success_status == 203)
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "success_status must be 200, 201, 202 or 204");
+    check_header_names(set, key, checked);
     uint32_t at = set->rule_count;
     while (at > 0 && set->rules[at - 1].rank > r.rank) {
         set->rules[at] = set->rules[at - 1];
