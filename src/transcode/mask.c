@@ -11,11 +11,17 @@ void tr_mask_on_path(void *ctx, struct tr_span path)
 {
     struct tr_mask *m = ctx;
     size_t need = m->len + 1 + TR_VARINT_MAX + path.len;
+    if (m->err)
+        return;
+    if (need > TR_MASK_BYTES_MAX) {
+        m->err = TR_ERR_BODY_TOO_LARGE;
+        return;
+    }
     if (need > m->cap) {
         size_t cap = m->cap * 2 > need ? m->cap * 2 : need + 128;
         char *wire = tr_arena_alloc(m->arena, cap);
         if (!wire) {
-            m->failed = true;
+            m->err = TR_ERR_NOMEM;
             return;
         }
         if (m->len)
@@ -33,8 +39,8 @@ void tr_mask_on_path(void *ctx, struct tr_span path)
 enum tr_err tr_mask_put(const struct tr_mask *mask, const struct tr_field *field,
                         struct tr_buf *out)
 {
-    if (mask->failed)
-        return TR_ERR_NOMEM;
+    if (mask->err)
+        return mask->err;
     if (mask->len == 0)
         return TR_OK;
     enum tr_err err = tr_buf_reserve(out, 5 + TR_VARINT_MAX + mask->len);

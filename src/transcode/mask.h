@@ -11,11 +11,13 @@
 #include "base/buf.h"
 #include "proto/types.h"
 
+#define TR_MASK_BYTES_MAX (256 * 1024)
+
 struct tr_mask {
     struct tr_arena *arena;
     char *wire; /* paths as field 1 of a FieldMask */
     size_t len, cap;
-    bool failed;
+    enum tr_err err; /* of on_path */
 };
 
 void tr_mask_init(struct tr_mask *mask, struct tr_arena *arena);

@@ -68,11 +68,33 @@ static void mask_grows_and_tells_of_missing_memory(void **state)
     tr_arena_fini(&arena);
 }
 
+static void mask_has_a_limit(void **state)
+{
+    (void)state;
+    struct tr_arena arena;
+    struct tr_mask mask;
+    struct tr_buf out;
+    tr_arena_init(&arena, NULL);
+    tr_buf_init(&out);
+    tr_mask_init(&mask, &arena);
+    for (int i = 0; i < TR_MASK_BYTES_MAX / 11 + 1; i++)
+        tr_mask_on_path(&mask, TR_SPAN("some.path"));
+    assert_true(mask.len <= TR_MASK_BYTES_MAX);
+    assert_int_equal(
+        tr_mask_put(
+            &mask, tr_msgtype_field_by_name(j2p_type("j2p.Request"), TR_SPAN("update_mask")), &out),
+        TR_ERR_BODY_TOO_LARGE);
+    assert_int_equal(out.len, 0);
+    tr_buf_fini(&out);
+    tr_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mask_is_derived_from_a_body),
         cmocka_unit_test(mask_grows_and_tells_of_missing_memory),
+        cmocka_unit_test(mask_has_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
