@@ -24,6 +24,7 @@ static bool submit_trailers(nghttp2_session *ng, struct tr_h2_sess *s, int32_t s
     nghttp2_nv *nva = tr_h2_nvs(s, trailers->count, stack);
     if (!nva)
         return false;
+    stack[0] = (nghttp2_nv){0}; /* without trailers nothing is read, which gcc does not see */
     for (size_t i = 0; i < trailers->count; i++)
         nva[i] = tr_h2_nv(&trailers->items[i]);
     int rv = nghttp2_submit_trailer(ng, stream_id, nva, trailers->count);
