@@ -217,8 +217,10 @@ __attribute__((cold)) static enum tr_err no_token(struct tr_json2pb *j,
                                                   const struct tr_json_scan *scan,
                                                   enum tr_json_tok tok)
 {
-    if (tok == TR_JSON_MORE)
+    if (tok == TR_JSON_MORE) {
+        j->resume_len = j->out->len;
         return TR_ERR_AGAIN;
+    }
     return tok == TR_JSON_ERROR ? fail(j, scan, scan->st.err, PLACE_SCAN_ERROR)
                                 : fail(j, scan, TR_ERR_EOF, PLACE_SCAN);
 }
@@ -262,6 +264,10 @@ enum tr_err tr_json2pb_run(struct tr_json2pb *j, struct tr_json_scan *scan, stru
         return j->failed;
     if (st)
         tr_status_clear(st);
+    if (tr_unlikely(!j->done &&
+                    j->out->len !=
+                        j->resume_len)) /* the caller moved it: offsets mean nothing now */
+        return fail(j, scan, TR_ERR_INTERNAL, PLACE_SCAN);
     if (!j->replaying)
         j->text = &scan->text; /* not copied: reading at once what was just written in halves would
                                   stall */
@@ -300,6 +306,7 @@ struct tr_json2pb *tr_json2pb_new(struct tr_arena *scratch, const struct tr_msgt
     j->len_count = j->len_cap = 0;
     j->len_cur = J2P_NO_LEN;
     j->extra = 0;
+    j->resume_len = out->len;
     j->limit = opts->max_bytes ? out->len + opts->max_bytes : SIZE_MAX;
     j->replaying = j->done = false;
     j->failed = TR_OK;

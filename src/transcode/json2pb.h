@@ -9,7 +9,8 @@
  *  2. tr_json2pb_run consumes exactly one JSON value from the scanner. TR_ERR_AGAIN: feed the scanner and call again.
  *     TR_OK: the value is complete and its wire bytes stand at the end of out. Any other error is final; st has
  *     field path, line, column and text.
- *  3. Output before the message (out->len at init) is never touched. After an error the new bytes are undefined;
+ *  3. Output before the message (out->len at init) is never touched, nor may the caller move or cut out until the value is
+ *     complete: open lengths are kept by their offset. After an error the new bytes are undefined;
  *     the caller truncates.
  *  4. No recursion; depth as the scanner's. Memory: the scratch arena (frames, seen sets, held Any bytes), which the
  *     caller rewinds after each message; the size of out above `max_bytes` is TR_ERR_BODY_TOO_LARGE. */

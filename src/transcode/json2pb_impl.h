@@ -77,6 +77,7 @@ struct tr_json2pb {
     uint32_t len_count, len_cap, len_cur; /* len_cur: the innermost open length */
     size_t extra;                         /* bytes that the lengths so far want beyond their one */
     size_t limit;                         /* out->len must not pass it */
+    size_t resume_len;                    /* out->len when the last call returned */
     bool replaying;                       /* tokens come from `held` */
     bool done;
     enum tr_err failed; /* final */

@@ -356,6 +356,32 @@ static void json2pb_takes_one_value_of_many(void **state)
     tr_arena_fini(&arena);
 }
 
+/* Offsets of open lengths would point elsewhere. */
+static void json2pb_refuses_output_that_was_moved_meanwhile(void **state)
+{
+    (void)state;
+    struct tr_arena arena;
+    struct tr_buf spill, out;
+    struct tr_json_scan scan;
+    struct tr_status st;
+    struct tr_json2pb_opts opts = {.pool = j2p_pool()};
+    tr_arena_init(&arena, NULL);
+    tr_buf_init(&spill);
+    tr_buf_init(&out);
+    assert_int_equal(tr_buf_append(&out, TR_SPAN("front")), TR_OK);
+    tr_json_scan_init(&scan, TR_JSON_SINGLE, 100, &spill, SIZE_MAX);
+    tr_json_scan_feed(&scan, TR_SPAN("{\"mentor\":{\"name\":\"a\""), false);
+    struct tr_json2pb *j = tr_json2pb_new(&arena, j2p_type("j2p.Author"), NULL, &opts, &out);
+    assert_non_null(j);
+    assert_int_equal(tr_json2pb_run(j, &scan, &st), TR_ERR_AGAIN);
+    tr_buf_consume(&out, 5);
+    tr_json_scan_feed(&scan, TR_SPAN("}}"), true);
+    assert_int_equal(tr_json2pb_run(j, &scan, &st), TR_ERR_INTERNAL);
+    tr_buf_fini(&out);
+    tr_buf_fini(&spill);
+    tr_arena_fini(&arena);
+}
+
 static void json2pb_refuses_more_than_one_value(void **state)
 {
     (void)state;
@@ -458,6 +484,7 @@ int main(void)
         cmocka_unit_test(json2pb_leaves_what_stands_before_alone),
         cmocka_unit_test(json2pb_widens_lengths_of_every_size),
         cmocka_unit_test(json2pb_takes_one_value_of_many),
+        cmocka_unit_test(json2pb_refuses_output_that_was_moved_meanwhile),
         cmocka_unit_test(json2pb_refuses_more_than_one_value),
         cmocka_unit_test(json2pb_nests_to_the_depth_of_the_scanner),
         cmocka_unit_test(json2pb_bounds_memory_of_many_wide_messages),
