@@ -261,6 +261,7 @@ static size_t put_exponent(char *out, int e)
  * put between them by a shift. */
 static size_t put_decimal(char *out, struct decimal d)
 {
+    static const char zeros[7] = {'0', '.', '0', '0', '0', '0', '0'};
     const uint64_t e16 = 10000000000000000u;
     if (d.exp == 0)
         return tr_num_u64(out, d.digits);
@@ -284,7 +285,7 @@ static size_t put_decimal(char *out, struct decimal d)
         return n + 1;
     }
     if (point > -6 && point <= 0) {
-        memcpy(out, "0.00000", 7);
+        memcpy(out, zeros, sizeof zeros);
         size_t at = (size_t)(2 - point);
         out[at] = d0;
         put16(out + at + 1, t);

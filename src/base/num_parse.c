@@ -121,7 +121,9 @@ static const char *digits_run(const char *p, const char *end, uint64_t *acc)
 
 static char digit_at(const struct number *n, size_t i)
 {
-    return i < n->whole.len ? n->whole.ptr[i] : n->frac.ptr[i - n->whole.len];
+    if (i < n->whole.len)
+        return n->whole.ptr[i];
+    return n->frac.ptr[i - n->whole.len];
 }
 
 /* More than 19 digits: takes the first 19 that count. */

@@ -39,6 +39,7 @@ __attribute__((cold, noinline)) static enum tr_err put_repaired(struct tr_buf *o
                                                                 struct tr_span s,
                                                                 uint64_t *bad_utf8)
 {
+    static const char replacement[3] = {'\xEF', '\xBF', '\xBD'}; /* U+FFFD */
     while (s.len) {
         uint32_t non_ascii;
         size_t run = (size_t)(tr_strscan_find(s.ptr, s.ptr + s.len, &non_ascii) - s.ptr);
@@ -57,8 +58,8 @@ __attribute__((cold, noinline)) static enum tr_err put_repaired(struct tr_buf *o
             s = tr_span_from(s, 1);
             continue;
         }
-        memcpy(o, "\xEF\xBF\xBD", 3);
-        out->len += 3;
+        memcpy(o, replacement, sizeof replacement);
+        out->len += sizeof replacement;
         if (bad_utf8)
             ++*bad_utf8;
         int seq = tr_utf8_seq(s);
@@ -71,11 +72,11 @@ __attribute__((cold, noinline)) static enum tr_err put_repaired(struct tr_buf *o
 
 /* What the loop below may write after the text that it has copied: a whole block, or an escape; and
  * a quote. */
-#define SLACK     32
+#define SLACK     ((size_t)32)
 #define LONG_TEXT 128
 
 /* Room for n more bytes of text at o; NULL when there is no memory. */
-__attribute__((noinline)) static char *more_room(struct tr_buf *out, char *o, size_t n)
+__attribute__((noinline)) static char *more_room(struct tr_buf *out, const char *o, size_t n)
 {
     out->len = (size_t)(o - out->ptr);
     return tr_buf_reserve(out, n + n / 4 + 2 * SLACK) ? NULL : tr_buf_end(out);

@@ -309,16 +309,16 @@ __attribute__((noinline)) static enum tr_json_tok next_odd(struct tr_json_scan *
     return tok;
 }
 
-enum tr_json_tok tr_json_scan_next(struct tr_json_scan *s)
+enum tr_json_tok tr_json_scan_next(struct tr_json_scan *scan)
 {
-    if (tr_unlikely(s->odd))
-        return next_odd(s);
-    const char *p = s->p;
-    if (tr_likely(s->end - p >= 2)) {
+    if (tr_unlikely(scan->odd))
+        return next_odd(scan);
+    const char *p = scan->p;
+    if (tr_likely(scan->end - p >= 2)) {
         if (tr_likely((unsigned char)p[0] > ' '))
-            return dispatch(s, p);
-        if (p[0] == ' ' && (unsigned char)p[1] > ' ' && s->state < S_COLON)
-            return dispatch(s, p + 1);
+            return dispatch(scan, p);
+        if (p[0] == ' ' && (unsigned char)p[1] > ' ' && scan->state < S_COLON)
+            return dispatch(scan, p + 1);
     }
-    return next_spaced(s, p);
+    return next_spaced(scan, p);
 }

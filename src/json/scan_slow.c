@@ -146,7 +146,9 @@ static const char unescape[128] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['
 
 static char short_escape(char c)
 {
-    return (unsigned char)c < sizeof unescape ? unescape[(unsigned char)c] : '\0';
+    if ((unsigned char)c >= sizeof unescape)
+        return 0;
+    return unescape[(unsigned char)c];
 }
 
 /* The unit at p[0..n), n > 0. */
@@ -189,50 +191,59 @@ static enum tr_json_tok string_cut(struct tr_json_scan *s, const char *p, enum t
     return tr_scan_chunk_end(s);
 }
 
-/* The string goes on at p; its text so far is in the spill buffer, or (view) there is none yet. */
-__attribute__((noinline)) static enum tr_json_tok string_slow(struct tr_json_scan *s, const char *p,
-                                                              enum tr_scan_part part, bool view)
+/* Decodes what stands at *p, which is no plain text: an escape, a sequence that is cut off, or an
+ * error. False: *ret is the scanner's answer. */
+static bool string_unit(struct tr_json_scan *s, const char **p, enum tr_scan_part part,
+                        enum tr_json_tok *ret)
 {
-    if (view)
-        tr_buf_clear(s->spill);
+    struct unit u;
+    unit_read(&u, *p, (size_t)(s->end - *p));
+    if (u.err) {
+        *ret = tr_scan_fail(s, *p + u.err_at, u.err, u.text);
+        return false;
+    }
+    if (u.used == 0) {
+        *ret = string_cut(s, *p, part);
+        return false;
+    }
+    *p += u.used;
+    *ret = TR_JSON_ERROR;
+    return spill_append(s, u.out, u.len);
+}
+
+/* The string goes on at p; its text so far is in the spill buffer. */
+__attribute__((noinline)) static enum tr_json_tok string_slow(struct tr_json_scan *s, const char *p,
+                                                              enum tr_scan_part part)
+{
+    enum tr_json_tok ret;
     for (;;) {
         uint32_t non_ascii;
         const char *q = tr_strscan_find(p, s->end, &non_ascii), *valid = q;
         if (non_ascii)
             valid = p + tr_utf8_valid_prefix(tr_span(p, (size_t)(q - p)));
-        if (view && valid == q && q < s->end && *q == '"') {
-            s->text = tr_span(p, (size_t)(q - p));
-            s->text_is_view = true;
-            return tr_scan_string_done(s, q + 1, part);
-        }
-        view = false;
         if (!spill_run(s, p, (size_t)(valid - p)))
             return TR_JSON_ERROR;
-        if (valid == s->end)
-            return string_cut(s, valid, part);
-        if (valid == q && *q == '"') {
+        p = valid;
+        if (p == s->end)
+            return string_cut(s, p, part);
+        if (p == q && *p == '"') {
             s->text = tr_buf_span(s->spill);
             s->text_is_view = false;
-            return tr_scan_string_done(s, q + 1, part);
+            return tr_scan_string_done(s, p + 1, part);
         }
-        if (valid == q && *q != '\\')
-            return tr_scan_fail(s, q, TR_ERR_JSON_SYNTAX,
+        if (p == q && *p != '\\')
+            return tr_scan_fail(s, p, TR_ERR_JSON_SYNTAX,
                                 "a control character in a string must be escaped");
-        if (tr_likely(valid == q && s->end - q >= 2 && short_escape(q[1]))) {
-            if (!spill_char(s, short_escape(q[1])))
+        char c = 0;
+        if (p == q && s->end - p >= 2)
+            c = short_escape(p[1]);
+        if (tr_likely(c)) {
+            if (!spill_char(s, c))
                 return TR_JSON_ERROR;
-            p = q + 2;
-            continue;
+            p += 2;
+        } else if (!string_unit(s, &p, part, &ret)) {
+            return ret;
         }
-        struct unit u;
-        unit_read(&u, valid, (size_t)(s->end - valid));
-        if (u.err)
-            return tr_scan_fail(s, valid + u.err_at, u.err, u.text);
-        if (u.used == 0)
-            return string_cut(s, valid, part);
-        if (!spill_append(s, u.out, u.len))
-            return TR_JSON_ERROR;
-        p = valid + u.used;
     }
 }
 
@@ -246,7 +257,8 @@ enum tr_json_tok tr_scan_string(struct tr_json_scan *s, const char *p, enum tr_s
         s->text_is_view = true;
         return tr_scan_string_done(s, q + 1, part);
     }
-    return string_slow(s, p, part, true);
+    tr_buf_clear(s->spill);
+    return string_slow(s, p, part);
 }
 
 /* -- numbers and literals ----------------------------------------------------------------- */
@@ -389,5 +401,5 @@ enum tr_json_tok tr_scan_resume(struct tr_json_scan *s)
             return TR_JSON_ERROR;
     }
     s->partial = PART_NONE;
-    return string_slow(s, s->p, part, false);
+    return string_slow(s, s->p, part);
 }
