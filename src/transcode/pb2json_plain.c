@@ -1,6 +1,6 @@
 /* The common case in one loop: frames that print whole messages, compact, in the order in which
- * they come. What is rare (oneofs, extensions, other wire types, enums in lists, options) goes
- * record by record through tr_pj_field, and a frame that needs more leaves the loop.
+ * they come. What is rare (extensions, other wire types, enums in lists) goes record by record
+ * through tr_pj_field, and a frame that needs more leaves the loop.
  *
  * The place where the next byte goes is kept in a *pen*, whose members stay in registers as
  * everything that takes it is inlined; at the top of the loop it always has TR_PJ_ROOM bytes of
@@ -139,6 +139,8 @@ INLINE char *put_key(const struct tr_pj *j, struct tr_pj_frame *f, const struct 
     *w++ = f->sep;
     f->sep = ',';
     tr_pj_mark_seen(f, fd->index);
+    if (fd->oneof)
+        tr_pj_mark_seen(f, f->oneof_base + fd->oneof - 1u);
     return put_bytes(w, key.ptr, key.len);
 }
 
@@ -410,7 +412,8 @@ INLINE enum step step_record(struct tr_pj *j, struct tr_pj_frame *f, const char 
     if (tr_unlikely(!at))
         return STEP_SLOW;
     const struct tr_field *fd = &f->type->fields[at - 1];
-    if (tr_unlikely(fd->oneof || (f->cur != fd && tr_pj_seen(f, fd->index))))
+    if (tr_unlikely((f->cur != fd && tr_pj_seen(f, fd->index)) ||
+                    (fd->oneof && tr_pj_seen(f, f->oneof_base + fd->oneof - 1u))))
         return STEP_SLOW;
     enum step step;
     if (fd->flags & TR_FF_REPEATED) {
