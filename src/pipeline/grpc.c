@@ -126,7 +126,10 @@ static void on_head(struct tr_exchange *x, unsigned http_status, const struct tr
 static enum tr_err on_data(struct tr_exchange *x, struct tr_span data)
 {
     struct grpc *g = x->grpc;
+    struct meter before = g->down;
     enum tr_err err = meter_take(&g->down, data);
+    if (err) /* nothing of this piece goes out: the client stands where it stood */
+        g->down = before;
     if (err == TR_ERR_BAD_GRPC_FRAME)
         err = TR_ERR_UPSTREAM_MALFORMED;
     if (!err)

@@ -24,7 +24,8 @@ class Call:
         self.requests = []
         self.half_closed = False
         self.context = context
-        self.time_remaining = context.time_remaining()
+        left = context.time_remaining()
+        self.time_remaining = left if left is not None and left < 1e8 else None  # grpcio's "none" is a far date
         self.ended = threading.Event()
         self.cancelled = False
         if not context.add_callback(self._on_end):  # it is over already
