@@ -151,12 +151,12 @@ static void on_readable(void *ctx)
         return;
     }
     client->busy++;
-    ssize_t rv = nghttp2_session_mem_recv(
-        client->sess.ng, (const uint8_t *)client->sess.worker->read_buf, (size_t)n);
+    enum tr_err err =
+        tr_h2_sess_feed(&client->sess, (const uint8_t *)client->sess.worker->read_buf, (size_t)n);
     client->busy--;
-    if (rv == NGHTTP2_ERR_NOMEM)
-        client_kill(client, TR_ERR_NOMEM);
-    else if (rv < 0)
+    if (err == TR_ERR_NOMEM)
+        client_kill(client, err);
+    else if (err)
         tr_h2_client_quit(client, TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
     if (nghttp2_session_want_write(client->sess.ng) || session_over(client))
         tr_h2_client_kick(client);
@@ -196,8 +196,9 @@ static enum tr_err session_new(struct tr_h2_client *client)
 #ifdef TR_HAVE_NGHTTP2_MAX_CONTINUATIONS
     nghttp2_option_set_max_continuations(opt, CONTINUATIONS);
 #endif
-    if (nghttp2_session_client_new3(&client->sess.ng, cb, &client->sess, opt,
-                                    tr_h2_pool_mem(client->sess.pool)) != 0)
+    nghttp2_mem mem;
+    tr_h2_pool_mem(client->sess.pool, &client->sess.mem, &mem);
+    if (nghttp2_session_client_new3(&client->sess.ng, cb, &client->sess, opt, &mem) != 0)
         goto done;
     const nghttp2_settings_entry iv[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
@@ -208,7 +209,8 @@ static enum tr_err session_new(struct tr_h2_client *client)
     if (nghttp2_submit_settings(client->sess.ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]) ==
             0 &&
         nghttp2_session_set_local_window_size(client->sess.ng, NGHTTP2_FLAG_NONE, 0,
-                                              TR_H2_CLIENT_CONN_WINDOW) == 0)
+                                              TR_H2_CLIENT_CONN_WINDOW) == 0 &&
+        !client->sess.mem.low)
         err = TR_OK;
 done:
     nghttp2_session_callbacks_del(cb);

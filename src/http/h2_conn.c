@@ -160,14 +160,13 @@ static void conn_feed(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
     if (len == 0 || conn->quitting || conn->dead)
         return;
     conn->busy++;
-    ssize_t n = nghttp2_session_mem_recv(conn->sess.ng, data, len);
+    enum tr_err err = tr_h2_sess_feed(&conn->sess, data, len);
     conn->busy--;
-    if (n == NGHTTP2_ERR_NOMEM)
-        conn_kill(conn, TR_ERR_NOMEM);
-    else if (n == NGHTTP2_ERR_FLOODED)
-        tr_h2_conn_quit(conn, TR_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
-    else if (n < 0)
-        tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+    if (err == TR_ERR_NOMEM)
+        conn_kill(conn, err);
+    else if (err)
+        tr_h2_conn_quit(
+            conn, err, err == TR_ERR_H2_FLOOD ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
 }
 
 /* DATA on a closed stream is looked for here, because nghttp2 ignores it without a word. To know
@@ -420,8 +419,9 @@ static enum tr_err session_new(struct tr_h2_conn *conn)
 #ifdef TR_HAVE_NGHTTP2_MAX_CONTINUATIONS
     nghttp2_option_set_max_continuations(opt, CONTINUATIONS);
 #endif
-    if (nghttp2_session_server_new3(&conn->sess.ng, cb, &conn->sess, opt,
-                                    tr_h2_pool_mem(conn->sess.pool)) != 0)
+    nghttp2_mem mem;
+    tr_h2_pool_mem(conn->sess.pool, &conn->sess.mem, &mem);
+    if (nghttp2_session_server_new3(&conn->sess.ng, cb, &conn->sess, opt, &mem) != 0)
         goto done;
     const struct tr_hlimits *l = conn->base.limits;
     const nghttp2_settings_entry iv[] = {
@@ -432,7 +432,8 @@ static enum tr_err session_new(struct tr_h2_conn *conn)
     if (nghttp2_submit_settings(conn->sess.ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]) ==
             0 &&
         nghttp2_session_set_local_window_size(conn->sess.ng, NGHTTP2_FLAG_NONE, 0,
-                                              TR_H2_CONN_WINDOW) == 0)
+                                              TR_H2_CONN_WINDOW) == 0 &&
+        !conn->sess.mem.low)
         err = TR_OK;
 done:
     nghttp2_session_callbacks_del(cb);

@@ -5,10 +5,12 @@
 
 #include <sys/mman.h>
 
-#define STEP_BYTES  ((size_t)64)
-#define SMALL_BYTES ((size_t)2048)      /* up to here in steps */
-#define CHUNK_BYTES ((size_t)32 * 1024) /* what small blocks are cut from */
-#define ALIGN_BYTES ((size_t)16)
+#define STEP_BYTES    ((size_t)64)
+#define SMALL_BYTES   ((size_t)2048)      /* up to here in steps */
+#define CHUNK_BYTES   ((size_t)32 * 1024) /* what small blocks are cut from */
+#define RESERVE_BYTES ((size_t)32 * 1024)
+#define RESERVE_MAX   ((size_t)4096) /* a larger block may fail: only beginnings ask for one */
+#define ALIGN_BYTES   ((size_t)16)
 
 /* A slot is five pages for the two large blocks of a session: nghttp2's session (2.9 KiB) and its
  * frame buffer (16 KiB). They share the first page, and frames of up to a kilobyte touch no other.
@@ -23,7 +25,8 @@ enum {
     CLASS_4K,
     CLASS_8K,
     CLASS_FRAME,
-    CLASS_HEAP, /* larger: from the heap, freed to the heap */
+    CLASS_HEAP,    /* larger: from the heap, freed to the heap */
+    CLASS_RESERVE, /* from the reserve, which is whole again when its last block is freed */
     CLASS_COUNT
 };
 
@@ -45,7 +48,8 @@ struct chunk {
 struct tr_h2_pool {
     struct tr_hworker *worker;
     size_t refs;
-    nghttp2_mem mem;
+    char *reserve;
+    size_t reserve_used, reserve_live; /* bytes, blocks */
     struct block *free[CLASS_COUNT];
     struct chunk *chunks;
     char *cut, *cut_end; /* the rest of the newest chunk */
@@ -176,20 +180,42 @@ void tr_h2_pool_free(struct tr_h2_pool *pool, void *ptr)
         return;
     struct block *b = (struct block *)ptr - 1;
     TR_DCHECK(b->cls < CLASS_COUNT);
-    if (b->cls == CLASS_HEAP)
+    if (b->cls == CLASS_RESERVE) {
+        if (--pool->reserve_live == 0)
+            pool->reserve_used = 0;
+    } else if (b->cls == CLASS_HEAP)
         tr_free(b);
     else
         push(pool, b, b->cls);
 }
 
+static void *from_reserve(struct tr_h2_pool *pool, size_t size)
+{
+    size_t total = (size + sizeof(struct block) + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+    if (size > RESERVE_MAX || total > RESERVE_BYTES - pool->reserve_used)
+        return NULL;
+    struct block *b = (struct block *)(void *)(pool->reserve + pool->reserve_used);
+    pool->reserve_used += total;
+    pool->reserve_live++;
+    *b = (struct block){NULL, CLASS_RESERVE, (uint32_t)size};
+    return b + 1;
+}
+
 static void *mem_malloc(size_t size, void *user)
 {
-    return tr_h2_pool_alloc(user, size);
+    struct tr_h2_mem *mem = user;
+    void *p = tr_h2_pool_alloc(mem->pool, size);
+    if (!p) {
+        mem->low = true;
+        p = from_reserve(mem->pool, size);
+    }
+    return p;
 }
 
 static void mem_free(void *ptr, void *user)
 {
-    tr_h2_pool_free(user, ptr);
+    struct tr_h2_mem *mem = user;
+    tr_h2_pool_free(mem->pool, ptr);
 }
 
 static void *mem_calloc(size_t count, size_t size, void *user)
@@ -197,7 +223,7 @@ static void *mem_calloc(size_t count, size_t size, void *user)
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
         return NULL;
-    void *p = tr_h2_pool_alloc(user, bytes);
+    void *p = mem_malloc(bytes, user);
     if (p)
         memset(p, 0, bytes);
     return p;
@@ -206,16 +232,16 @@ static void *mem_calloc(size_t count, size_t size, void *user)
 static void *mem_realloc(void *ptr, size_t size, void *user)
 {
     if (!ptr)
-        return tr_h2_pool_alloc(user, size);
+        return mem_malloc(size, user);
     const struct block *b = (const struct block *)ptr - 1;
-    size_t room = b->cls == CLASS_HEAP ? b->size : class_bytes(b->cls) - sizeof(struct block);
+    size_t room = b->cls >= CLASS_HEAP ? b->size : class_bytes(b->cls) - sizeof(struct block);
     if (size <= room)
         return ptr;
-    void *p = tr_h2_pool_alloc(user, size);
+    void *p = mem_malloc(size, user);
     if (!p)
         return NULL;
     memcpy(p, ptr, room);
-    tr_h2_pool_free(user, ptr);
+    mem_free(ptr, user);
     return p;
 }
 
@@ -226,8 +252,12 @@ struct tr_h2_pool *tr_h2_pool_ref(struct tr_hworker *worker)
         pool = tr_calloc(1, sizeof *pool);
         if (!pool)
             return NULL;
+        pool->reserve = tr_malloc(RESERVE_BYTES);
+        if (!pool->reserve) {
+            tr_free(pool);
+            return NULL;
+        }
         pool->worker = worker;
-        pool->mem = (nghttp2_mem){pool, mem_malloc, mem_free, mem_calloc, mem_realloc};
         worker->h2_pool = pool;
     }
     pool->refs++;
@@ -246,10 +276,12 @@ void tr_h2_pool_unref(struct tr_h2_pool *pool)
             (void)munmap(c->map, SLOT_BYTES * SLOTS_A_MAP);
         tr_free(c);
     }
+    tr_free(pool->reserve);
     tr_free(pool);
 }
 
-nghttp2_mem *tr_h2_pool_mem(struct tr_h2_pool *pool)
+void tr_h2_pool_mem(struct tr_h2_pool *pool, struct tr_h2_mem *user, nghttp2_mem *ret_mem)
 {
-    return &pool->mem;
+    *user = (struct tr_h2_mem){pool, false};
+    *ret_mem = (nghttp2_mem){user, mem_malloc, mem_free, mem_calloc, mem_realloc};
 }

@@ -5,6 +5,10 @@
  * from lists by size, so that a warm worker calls malloc for none, and the frame buffers from
  * mapped pages, so that an idle session pays for one page of its buffer.
  *
+ * When the heap gives nothing more, small blocks come from a reserve, and the session that got one
+ * is marked `low`: its owner must end it. So nghttp2 never sees an allocation fail in the middle of
+ * its work, where 1.52 may free a block twice.
+ *
  * Ownership: the pool belongs to a worker (worker->h2_pool), is made for its first session and
  * freed with the last reference to it. One thread. Blocks are never given back to the system before
  * that: the peak is kept. */
@@ -19,8 +23,13 @@
 struct tr_h2_pool *tr_h2_pool_ref(struct tr_hworker *worker);
 void tr_h2_pool_unref(struct tr_h2_pool *pool);
 
-/* The allocator to give to nghttp2; lives as long as the pool. */
-nghttp2_mem *tr_h2_pool_mem(struct tr_h2_pool *pool);
+/* A session's allocator: fills *ret_mem, whose user pointer is *user; both must live as long as the
+ * session. */
+struct tr_h2_mem {
+    struct tr_h2_pool *pool;
+    bool low; /* the reserve was used */
+};
+void tr_h2_pool_mem(struct tr_h2_pool *pool, struct tr_h2_mem *user, nghttp2_mem *ret_mem);
 
 /* For our own objects that live and die with streams. Not zeroed; NULL when out of memory. */
 void *tr_h2_pool_alloc(struct tr_h2_pool *pool, size_t size);

@@ -115,6 +115,16 @@ void tr_h2_sess_fini(struct tr_h2_sess *s)
     }
 }
 
+enum tr_err tr_h2_sess_feed(struct tr_h2_sess *s, const uint8_t *data, size_t len)
+{
+    ssize_t n = nghttp2_session_mem_recv(s->ng, data, len);
+    if (s->mem.low || n == NGHTTP2_ERR_NOMEM)
+        return TR_ERR_NOMEM;
+    if (n >= 0)
+        return TR_OK;
+    return n == NGHTTP2_ERR_FLOODED ? TR_ERR_H2_FLOOD : TR_ERR_H2_PROTOCOL;
+}
+
 /* Fills the write buffer; false when nghttp2 failed. */
 static bool make_output(struct tr_h2_sess *s, struct tr_buf *w)
 {
@@ -157,7 +167,7 @@ enum tr_h2_flush tr_h2_sess_flush(struct tr_h2_sess *s)
             return r;
     }
     struct tr_buf *w = &s->worker->write_buf;
-    if (tr_buf_reserve(w, 1) != TR_OK || !make_output(s, w))
+    if (tr_buf_reserve(w, 1) != TR_OK || !make_output(s, w) || s->mem.low)
         return TR_H2_NOMEM;
     s->progress_ns = tr_loop_now_ns(s->worker->loop);
     if (w->len == 0)

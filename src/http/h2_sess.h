@@ -33,6 +33,7 @@ struct tr_h2_source {
 struct tr_h2_sess {
     nghttp2_session *ng;
     struct tr_h2_pool *pool;
+    struct tr_h2_mem mem;
     struct tr_hworker *worker;
     struct tr_stream *stream;
     struct tr_buf left; /* made but not taken by the socket; from worker->bufs */
@@ -51,6 +52,9 @@ enum tr_err tr_h2_sess_init(struct tr_h2_sess *s, struct tr_hworker *worker,
                             struct tr_stream *stream) TR_MUST_USE;
 /* Deletes the session (not the stream). Never from inside a callback of nghttp2. Safe to repeat. */
 void tr_h2_sess_fini(struct tr_h2_sess *s);
+
+/* Feeds bytes: TR_OK, NOMEM, H2_FLOOD or H2_PROTOCOL. */
+enum tr_err tr_h2_sess_feed(struct tr_h2_sess *s, const uint8_t *data, size_t len) TR_MUST_USE;
 
 enum tr_h2_flush {
     TR_H2_FLUSHED, /* nothing is left to send */
