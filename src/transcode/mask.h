@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "proto/types.h"
 
-#define TR_MASK_BYTES_MAX (256 * 1024)
+#define TR_MASK_BYTES_MAX ((size_t)256 * 1024)
 
 struct tr_mask {
     struct tr_arena *arena;

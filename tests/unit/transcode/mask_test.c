@@ -77,7 +77,7 @@ static void mask_has_a_limit(void **state)
     tr_arena_init(&arena, NULL);
     tr_buf_init(&out);
     tr_mask_init(&mask, &arena);
-    for (int i = 0; i < TR_MASK_BYTES_MAX / 11 + 1; i++)
+    for (size_t i = 0; i < TR_MASK_BYTES_MAX / 11 + 1; i++)
         tr_mask_on_path(&mask, TR_SPAN("some.path"));
     assert_true(mask.len <= TR_MASK_BYTES_MAX);
     assert_int_equal(
