@@ -88,47 +88,66 @@ static enum tr_err take_name(struct parser *p, struct syntax *parent, struct syn
     return TR_OK;
 }
 
+/* What follows a name; the end of the text is as a comma. */
+static char peek(const struct parser *p)
+{
+    if (p->at < p->text.len)
+        return p->text.ptr[p->at];
+    return ',';
+}
+
+struct level {
+    struct syntax *node;
+    unsigned depth;
+};
+
+/* Closing parentheses and the comma or the end after an item. *ret_end: the text is used up. */
+static enum tr_err end_item(struct parser *p, unsigned *open, bool *ret_end)
+{
+    while (peek(p) == ')') {
+        if (!*open)
+            return refuse(p, "a parenthesis is not open");
+        --*open;
+        p->at++;
+        skip_spaces(p);
+    }
+    if (peek(p) != ',')
+        return refuse(p, "unexpected character");
+    *ret_end = p->at >= p->text.len;
+    if (*ret_end && *open)
+        return refuse(p, "a parenthesis is not closed");
+    p->at++;
+    return TR_OK;
+}
+
 static enum tr_err parse(struct parser *p, struct syntax *root)
 {
-    struct {
-        struct syntax *node;
-        unsigned depth;
-    } paren[TR_FIELDS_DEPTH_MAX + 1] = {{root, 0}};
+    struct level paren[TR_FIELDS_DEPTH_MAX + 1] = {{root, 0}};
     unsigned open = 0, depth = 0;
     struct syntax *parent = root, *node = NULL;
-    for (;;) {
+    bool end = false;
+    while (!end) {
         enum tr_err err = take_name(p, parent, &node);
         if (err)
             return err;
         if (++depth > TR_FIELDS_DEPTH_MAX)
             return refuse(p, "names are nested too deeply");
-        char c = p->at < p->text.len ? p->text.ptr[p->at] : ',';
+        char c = peek(p);
         if (c == '/' || c == '.' || c == '(') {
             p->at++;
             parent = node;
-            if (c == '(') {
-                paren[++open].node = node;
-                paren[open].depth = depth;
-            }
+            if (c == '(')
+                paren[++open] = (struct level){node, depth};
             continue;
         }
         node->whole = true;
-        while (c == ')') {
-            if (!open)
-                return refuse(p, "a parenthesis is not open");
-            open--;
-            p->at++;
-            skip_spaces(p);
-            c = p->at < p->text.len ? p->text.ptr[p->at] : ',';
-        }
-        if (c != ',')
-            return refuse(p, "unexpected character");
-        if (p->at >= p->text.len)
-            return open ? refuse(p, "a parenthesis is not closed") : TR_OK;
-        p->at++;
+        err = end_item(p, &open, &end);
+        if (err)
+            return err;
         parent = paren[open].node;
         depth = paren[open].depth;
     }
+    return TR_OK;
 }
 
 /* -- compiling -- */
@@ -260,9 +279,10 @@ static bool is_star(const struct syntax *s)
     return tr_span_eq(s->name, TR_SPAN("*"));
 }
 
+/* The tree is const to its readers only: all of it was made here. */
 static struct node *node_of(const struct tr_field_tree *tree)
 {
-    return (struct node *)(uintptr_t)tree;
+    return (struct node *)(uintptr_t)tree; /* NOLINT(performance-no-int-to-ptr) */
 }
 
 static void keep_whole(struct node *n, uint32_t slot)
@@ -281,7 +301,7 @@ static enum tr_err keep_part(struct compiler *c, struct node *n, uint32_t slot,
     if (has && !(n->tree.sub && n->tree.sub[slot]))
         return TR_OK; /* whole already */
     if (!n->tree.sub) {
-        n->tree.sub = take(c, n->tree.slot_count, sizeof *n->tree.sub);
+        n->tree.sub = take(c, n->tree.slot_count, sizeof(void *));
         if (!n->tree.sub)
             return TR_ERR_NOMEM;
     }
@@ -382,24 +402,24 @@ static bool has_parts(const struct node *map)
     return !map->tree.type->is_map_entry;
 }
 
-/* One key; `*` is given to each key that is named too, so that both hold for it. */
-static enum tr_err apply_to_map(struct compiler *c, struct node *n, const struct syntax *all,
-                                const struct syntax *s, bool lenient)
+static enum tr_err keep_every_key(struct compiler *c, struct node *n, const struct syntax *s,
+                                  bool lenient)
 {
-    if (!s->whole && !has_parts(n))
-        return lenient ? TR_OK : refuse_name(c->st, s->name, "has no fields to choose from");
-    struct node *sub = NULL;
-    if (is_star(s)) {
-        bool whole = n->tree.every_key && !n->every;
-        n->tree.every_key = true;
-        if (s->whole || whole) {
-            n->every = NULL;
-            return TR_OK;
-        }
-        sub = n->every ? n->every : value_node(c, n);
-        n->every = sub;
-        return sub ? later(c, s, sub, lenient) : TR_ERR_NOMEM;
+    bool whole = s->whole || (n->tree.every_key && !n->every);
+    n->tree.every_key = true;
+    if (whole) {
+        n->every = NULL;
+        return TR_OK;
     }
+    if (!n->every)
+        n->every = value_node(c, n);
+    return n->every ? later(c, s, n->every, lenient) : TR_ERR_NOMEM;
+}
+
+/* `*` is given to each key that is named too, so that both hold for it. */
+static enum tr_err keep_key(struct compiler *c, struct node *n, const struct syntax *all,
+                            const struct syntax *s, bool lenient)
+{
     struct tr_field_key *key;
     bool is_new;
     enum tr_err err = find_key(c, n, s->name, &key, &is_new);
@@ -409,22 +429,25 @@ static enum tr_err apply_to_map(struct compiler *c, struct node *n, const struct
         key->sub = NULL;
         return TR_OK;
     }
-    if (is_new) {
-        sub = value_node(c, n);
-        if (!sub)
-            return TR_ERR_NOMEM;
-        key->sub = &sub->tree;
-        for (const struct syntax *k = all->first; k; k = k->next) {
-            if (is_star(k) && !k->whole) {
-                err = later(c, k, sub, lenient);
-                if (err)
-                    return err;
-            }
-        }
-    } else {
-        sub = node_of(key->sub);
+    if (!is_new)
+        return later(c, s, node_of(key->sub), lenient);
+    struct node *sub = value_node(c, n);
+    if (!sub)
+        return TR_ERR_NOMEM;
+    key->sub = &sub->tree;
+    for (const struct syntax *k = all->first; k && !err; k = k->next) {
+        if (is_star(k) && !k->whole)
+            err = later(c, k, sub, lenient);
     }
-    return later(c, s, sub, lenient);
+    return err ? err : later(c, s, sub, lenient);
+}
+
+static enum tr_err apply_to_map(struct compiler *c, struct node *n, const struct syntax *all,
+                                const struct syntax *s, bool lenient)
+{
+    if (!s->whole && !has_parts(n))
+        return lenient ? TR_OK : refuse_name(c->st, s->name, "has no fields to choose from");
+    return is_star(s) ? keep_every_key(c, n, s, lenient) : keep_key(c, n, all, s, lenient);
 }
 
 static enum tr_err compile(struct compiler *c)

@@ -43,7 +43,7 @@ bool tr_unframer_at_boundary(const struct tr_unframer *u);
 static inline void tr_frame_put_header(char out[TR_FRAME_HEADER_BYTES], bool compressed,
                                        uint32_t len)
 {
-    out[0] = compressed;
+    out[0] = (char)(compressed ? 1 : 0);
     out[1] = (char)(len >> 24);
     out[2] = (char)(len >> 16);
     out[3] = (char)(len >> 8);

@@ -11,9 +11,10 @@
 /* The dotted path of fields that lead to the frame on top. */
 static void set_field_path(struct tr_pj *j)
 {
-    const struct tr_pj_frame *chain[TR_PJ_DEPTH_MAX + 2];
+    enum { CHAIN = TR_PJ_DEPTH_MAX + 2 };
+    const struct tr_pj_frame *chain[CHAIN];
     size_t n = 0;
-    for (const struct tr_pj_frame *f = j->top; f && n < sizeof chain / sizeof *chain; f = f->prev)
+    for (const struct tr_pj_frame *f = j->top; f && n < CHAIN; f = f->prev)
         chain[n++] = f;
     char path[TR_STATUS_FIELD_MAX];
     size_t len = 0;
@@ -307,6 +308,28 @@ static enum tr_err field_packed(struct tr_pj *j, struct tr_pj_frame *f, const st
     return TR_OK;
 }
 
+/* What $fields keeps of the entry: false when nothing; *tree becomes what it keeps of the value. */
+static bool keeps_entry(const struct tr_field *key_field, const struct tr_pj_scalar *key,
+                        const struct tr_field_tree **tree)
+{
+    char buf[TR_PJ_ROOM];
+    struct tr_span text = key_field->type == TR_FT_STRING
+                              ? key->s
+                              : tr_span(buf, tr_pj_key_text(buf, key_field, key));
+    return tr_field_tree_key(*tree, text, tree);
+}
+
+static enum tr_err put_map_value(struct tr_pj *j, const struct tr_field *vf,
+                                 const struct tr_pj_pair *pair, const struct tr_field_tree *tree)
+{
+    if (!tr_pj_is_message(vf))
+        return pair->has_value ? tr_pj_put_scalar(j, vf, &pair->value) : tr_pj_put_zero(j, vf);
+    /* a Value that is missing in its entry is null here: the map has the key */
+    if (!pair->has_value && vf->sub.msg->wkt == TR_WKT_VALUE)
+        return tr_buf_append(j->out, TR_SPAN("null"));
+    return put_message(j, vf, pair->message, tree);
+}
+
 static enum tr_err field_map(struct tr_pj *j, struct tr_pj_frame *f, const struct tr_field *fd,
                              uint32_t slot, struct tr_span wire)
 {
@@ -316,14 +339,8 @@ static enum tr_err field_map(struct tr_pj *j, struct tr_pj_frame *f, const struc
     if (err || pair.dropped)
         return err;
     const struct tr_field_tree *tree = tr_pj_subtree(f, slot);
-    if (tr_unlikely(tree != NULL)) {
-        char buf[TR_PJ_ROOM];
-        struct tr_span text = kf->type == TR_FT_STRING
-                                  ? pair.key.s
-                                  : tr_span(buf, tr_pj_key_text(buf, kf, &pair.key));
-        if (!tr_field_tree_key(tree, text, &tree))
-            return TR_OK;
-    }
+    if (tr_unlikely(tree != NULL) && !keeps_entry(kf, &pair.key, &tree))
+        return TR_OK;
     if (!f->indexed) { /* the index pass has removed them */
         bool dup;
         if (f->cur != fd)
@@ -339,15 +356,7 @@ static enum tr_err field_map(struct tr_pj *j, struct tr_pj_frame *f, const struc
         err = tr_buf_append(j->out, j->o->pretty ? TR_SPAN(": ") : TR_SPAN(":"));
     if (!err)
         err = tr_buf_reserve(j->out, TR_PJ_ROOM);
-    if (err)
-        return err;
-    if (tr_pj_is_message(vf)) {
-        /* a Value that is missing in its entry is null here: the map has the key */
-        if (!pair.has_value && vf->sub.msg->wkt == TR_WKT_VALUE)
-            return tr_buf_append(j->out, TR_SPAN("null"));
-        return put_message(j, vf, pair.message, tree);
-    }
-    return pair.has_value ? tr_pj_put_scalar(j, vf, &pair.value) : tr_pj_put_zero(j, vf);
+    return err ? err : put_map_value(j, vf, &pair, tree);
 }
 
 static enum tr_err field_repeated(struct tr_pj *j, struct tr_pj_frame *f, const struct tr_field *fd,

@@ -191,6 +191,34 @@ static enum tr_err drop_map_losers(struct tr_pj *j, struct tr_pj_frame *f,
     return TR_OK;
 }
 
+/* The records of one singular field, entries [at, end). */
+static enum tr_err print_singular(struct tr_pj *j, struct tr_pj_frame *f, const struct tr_field *fd,
+                                  uint32_t at, uint32_t end)
+{
+    if (end - at > 1 && tr_pj_is_message(fd))
+        return submessage_parts(j, f, fd, at, end);
+    const struct tr_pj_entry *last = &f->entries[end - 1];
+    const char *p = f->begin + last->off;
+    return tr_pj_field(j, f, fd, tr_pj_entry_wire(last), &p, f->end);
+}
+
+/* One record of a list or map. */
+static enum tr_err print_item(struct tr_pj *j, struct tr_pj_frame *f, const struct tr_field *fd,
+                              uint32_t at)
+{
+    const struct tr_pj_entry *e = &f->entries[at];
+    bool first = at == 0 || tr_pj_entry_slot(e - 1) != tr_pj_entry_slot(e);
+    if ((fd->flags & TR_FF_MAP) && first) {
+        enum tr_err err = drop_map_losers(j, f, fd, at, run_end(f, at));
+        if (err)
+            return err;
+    }
+    if (e->meta & TR_PJ_DROPPED)
+        return TR_OK;
+    const char *p = f->begin + e->off;
+    return tr_pj_field(j, f, fd, tr_pj_entry_wire(e), &p, f->end);
+}
+
 enum tr_err tr_pj_index_run(struct tr_pj *j, struct tr_pj_frame *f)
 {
     while (f->entry_at < f->entry_count) {
@@ -200,27 +228,13 @@ enum tr_err tr_pj_index_run(struct tr_pj *j, struct tr_pj_frame *f)
         enum tr_err err = TR_OK;
         if ((f->only && fd != f->only) || !tr_pj_selected(f, slot)) {
             f->entry_at = run_end(f, at);
-            continue;
-        }
-        uint32_t use = at;
-        if (!(fd->flags & TR_FF_REPEATED)) {
-            f->entry_at = run_end(f, at);
-            use = f->entry_at - 1;
+        } else if (fd->flags & TR_FF_REPEATED) {
+            f->entry_at = at + 1;
+            err = print_item(j, f, fd, at);
         } else {
-            if ((fd->flags & TR_FF_MAP) &&
-                (at == 0 || tr_pj_entry_slot(&f->entries[at - 1]) != slot))
-                err = drop_map_losers(j, f, fd, at, run_end(f, at));
-            f->entry_at++;
-            if (!err && (f->entries[at].meta & TR_PJ_DROPPED))
-                continue;
+            f->entry_at = run_end(f, at);
+            err = print_singular(j, f, fd, at, f->entry_at);
         }
-        const char *p = f->begin + f->entries[use].off;
-        if (err)
-            return err;
-        if (use > at && tr_pj_is_message(fd))
-            err = submessage_parts(j, f, fd, at, use + 1);
-        else
-            err = tr_pj_field(j, f, fd, tr_pj_entry_wire(&f->entries[use]), &p, f->end);
         if (err)
             return err == TR_ERR_AGAIN ? TR_ERR_INTERNAL : err;
         if (tr_unlikely(j->out->len > j->limit))

@@ -30,7 +30,7 @@ INLINE void pen_down(struct tr_buf *out, struct pen pen)
     out->len = (size_t)(pen.w - out->ptr);
 }
 
-__attribute__((noinline)) static enum tr_err grow(struct tr_pj *j, char *w, size_t n)
+__attribute__((noinline)) static enum tr_err grow(struct tr_pj *j, const char *w, size_t n)
 {
     j->out->len = (size_t)(w - j->out->ptr);
     if (j->out->len > j->limit)

@@ -368,45 +368,42 @@ static bool has_own_form(enum tr_wkt wkt)
     return wkt != TR_WKT_NONE && wkt != TR_WKT_EMPTY && wkt != TR_WKT_HTTP_BODY;
 }
 
-/* Descends through Any in Any. *at becomes what is to be printed inside; its type is NULL when all
- * is printed. */
+/* One Any: its head is printed, *at becomes what is inside; its type is NULL when all is printed.
+ */
+static enum tr_err enter_any(struct tr_pj *j, struct tr_pj_push *at, unsigned *extra)
+{
+    struct any any;
+    enum tr_err err = read_any(j, at->wire, &any);
+    if (err)
+        return err;
+    if (!any.url.len) {
+        if (any.value.len)
+            return unprintable(j, "an Any has a value and no type");
+        at->type = NULL;
+        return tr_buf_append(j->out, TR_SPAN("{}"));
+    }
+    if (*extra + j->depth >= TR_PJ_DEPTH_MAX)
+        return tr_fail(j->st, TR_ERR_PROTO_DEPTH, "messages are nested deeper than %d",
+                       TR_PJ_DEPTH_MAX);
+    const struct tr_msgtype *type = any_type(j, any.url);
+    if (!type && !j->o->unknown_any_as_base64)
+        return tr_fail(j->st, TR_ERR_PROTO_UNPRINTABLE, "the type of an Any is not known: %.*s",
+                       any.url.len > 128 ? 128 : (int)any.url.len, any.url.ptr);
+    at->type = type;
+    at->wire = any.value;
+    at->opened = type && !has_own_form((enum tr_wkt)type->wkt);
+    *extra += !at->opened;
+    err = put_any_head(j, any.url, !at->opened);
+    return err || type ? err : tr_emit_base64(j->out, any.value);
+}
+
+/* Descends through Any in Any. */
 static enum tr_err open_any(struct tr_pj *j, struct tr_pj_push *at, unsigned *extra)
 {
-    while (at->type->wkt == TR_WKT_ANY) {
-        struct any any;
-        enum tr_err err = read_any(j, at->wire, &any);
-        if (err)
-            return err;
-        if (!any.url.len) {
-            if (any.value.len)
-                return unprintable(j, "an Any has a value and no type");
-            at->type = NULL;
-            return tr_buf_append(j->out, TR_SPAN("{}"));
-        }
-        if (*extra + j->depth >= TR_PJ_DEPTH_MAX)
-            return tr_fail(j->st, TR_ERR_PROTO_DEPTH, "messages are nested deeper than %d",
-                           TR_PJ_DEPTH_MAX);
-        const struct tr_msgtype *type = any_type(j, any.url);
-        if (!type && !j->o->unknown_any_as_base64)
-            return tr_fail(j->st, TR_ERR_PROTO_UNPRINTABLE, "the type of an Any is not known: %.*s",
-                           any.url.len > 128 ? 128 : (int)any.url.len, any.url.ptr);
-        bool value = !type || has_own_form((enum tr_wkt)type->wkt);
-        err = put_any_head(j, any.url, value);
-        if (!err && !type)
-            err = tr_emit_base64(j->out, any.value);
-        if (err)
-            return err;
-        at->type = type;
-        at->wire = any.value;
-        if (!value) {
-            at->opened = true;
-            return TR_OK;
-        }
-        ++*extra;
-        if (!type)
-            return TR_OK;
-    }
-    return TR_OK;
+    enum tr_err err = TR_OK;
+    while (!err && at->type && at->type->wkt == TR_WKT_ANY)
+        err = enter_any(j, at, extra);
+    return err;
 }
 
 /* Types whose JSON is one string or number; false: it is another type. */

@@ -9,6 +9,7 @@
 /* must be last */
 #include "base/banned.h"
 
+#define TAG_ROOM    ((size_t)2 * TR_VARINT_MAX) /* of a tag and a number */
 #define TYPE_PREFIX "type.googleapis.com/google.rpc."
 
 /* -- writing wire -- */
@@ -17,7 +18,7 @@ static enum tr_err put_varint_field(struct tr_buf *out, uint32_t number, uint64_
 {
     if (!v)
         return TR_OK;
-    enum tr_err err = tr_buf_reserve(out, 2 * TR_VARINT_MAX);
+    enum tr_err err = tr_buf_reserve(out, TAG_ROOM);
     if (err)
         return err;
     out->len += tr_wire_put_varint(tr_buf_end(out), number << 3 | TR_WIRE_VARINT);
@@ -27,7 +28,7 @@ static enum tr_err put_varint_field(struct tr_buf *out, uint32_t number, uint64_
 
 static enum tr_err put_len_field(struct tr_buf *out, uint32_t number, struct tr_span s)
 {
-    enum tr_err err = tr_buf_reserve(out, 2 * TR_VARINT_MAX + s.len);
+    enum tr_err err = tr_buf_reserve(out, TAG_ROOM + s.len);
     if (err)
         return err;
     out->len += tr_wire_put_varint(tr_buf_end(out), number << 3 | TR_WIRE_LEN);
@@ -44,7 +45,7 @@ static size_t len_field_size(size_t len)
  * next. */
 static enum tr_err put_detail_head(struct tr_buf *out, struct tr_span url, size_t value_len)
 {
-    enum tr_err err = tr_buf_reserve(out, 4 * TR_VARINT_MAX + url.len + value_len);
+    enum tr_err err = tr_buf_reserve(out, 2 * TAG_ROOM + url.len + value_len);
     if (err)
         return err;
     out->len += tr_wire_put_varint(tr_buf_end(out), 3 << 3 | TR_WIRE_LEN);
@@ -90,7 +91,7 @@ static enum tr_err put_bad_request(struct tr_buf *out, struct tr_span field,
 
 static enum tr_err put_retry_info(struct tr_buf *out, uint64_t delay_ms)
 {
-    char duration[4 * TR_VARINT_MAX];
+    char duration[2 * TAG_ROOM];
     size_t n = 0;
     uint64_t seconds = delay_ms / 1000, nanos = delay_ms % 1000 * 1000000;
     if (seconds) {
@@ -148,26 +149,25 @@ static uint8_t decoded_byte(struct tr_span s, size_t *at)
     return (uint8_t)s.ptr[i];
 }
 
-enum tr_err tr_rpcstatus_decode_message(struct tr_buf *out, struct tr_span s)
+enum tr_err tr_rpcstatus_decode_message(struct tr_buf *out, struct tr_span grpc_message)
 {
     /* an ill-formed byte grows to three, and no further */
-    enum tr_err err = tr_buf_reserve(out, 3 * s.len + 4);
+    enum tr_err err = tr_buf_reserve(out, 3 * grpc_message.len + 4);
     if (err)
         return err;
     char window[4]; /* bytes of a sequence that is not complete */
     size_t have = 0, at = 0;
     char *w = tr_buf_end(out);
-    while (at < s.len || have) {
-        while (have < sizeof window && at < s.len)
-            window[have++] = (char)decoded_byte(s, &at);
+    while (at < grpc_message.len || have) {
+        while (have < sizeof window && at < grpc_message.len)
+            window[have++] = (char)decoded_byte(grpc_message, &at);
         int n = tr_utf8_seq(tr_span(window, have));
         size_t used = n > 0 ? (size_t)n : n < 0 ? (size_t)-n : have;
         if (n > 0) {
             memcpy(w, window, used);
             w += used;
         } else {
-            memcpy(w, "\xEF\xBF\xBD", 3);
-            w += 3;
+            w += tr_utf8_put(w, 0xFFFD);
         }
         have -= used;
         memmove(window, window + used, have);
@@ -176,15 +176,15 @@ enum tr_err tr_rpcstatus_decode_message(struct tr_buf *out, struct tr_span s)
     return TR_OK;
 }
 
-enum tr_err tr_rpcstatus_encode_message(struct tr_buf *out, struct tr_span s)
+enum tr_err tr_rpcstatus_encode_message(struct tr_buf *out, struct tr_span message)
 {
     static const char hex[] = "0123456789ABCDEF";
-    enum tr_err err = tr_buf_reserve(out, 3 * s.len);
+    enum tr_err err = tr_buf_reserve(out, 3 * message.len);
     if (err)
         return err;
     char *w = tr_buf_end(out);
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = (uint8_t)s.ptr[i];
+    for (size_t i = 0; i < message.len; i++) {
+        uint8_t c = (uint8_t)message.ptr[i];
         if (c >= 0x20 && c <= 0x7E && c != '%') {
             *w++ = (char)c;
         } else {

@@ -160,7 +160,7 @@ enum tr_err tr_rpcstatus_json(struct tr_buf *out, struct tr_span status,
     enum tr_err err = TR_OK;
     if (!opts->allow_debug_info) {
         /* in scratch: it is never longer than what it is made from, but for the tags of varints */
-        kept.cap = status.len + 4 * TR_VARINT_MAX;
+        kept.cap = status.len + (size_t)4 * TR_VARINT_MAX;
         kept.ptr = tr_arena_alloc(scratch, kept.cap);
         err = kept.ptr ? tr_rpcstatus_filter(&kept, status, false) : TR_ERR_NOMEM;
         if (err)
