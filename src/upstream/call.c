@@ -80,6 +80,7 @@ static void on_end(void *ctx, enum tr_err err, uint32_t h2_code, const struct tr
         tr_list_remove(&call->node);
         leave_endpoint(call);
         call->endpoint = NULL;
+        call->pending_since_ns = tr_cluster_now(c);
         tr_list_push_front(&c->pending, &call->node);
         (void)atomic_fetch_add_explicit(&c->upstream->shared->pending, 1, memory_order_relaxed);
         TR_STAT_SET(c->stats.pending_requests, c->stats.pending_requests + 1);
