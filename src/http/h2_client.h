@@ -67,6 +67,7 @@ struct tr_h2_req_params {
     const struct tr_headers *headers; /* lower case; copied */
     struct tr_buf *body;
     size_t *body_pos;
+    size_t body_hold;       /* bytes at its end that must wait for a commit */
     bool end;               /* all of the body stands in the buffer */
     struct tr_arena *arena; /* for response headers and trailers */
     const struct tr_h2_req_events *events;

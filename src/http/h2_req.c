@@ -67,7 +67,7 @@ enum tr_err tr_h2_req_new(struct tr_h2_client *client, const struct tr_h2_req_pa
         .events = p->events,
         .ctx = p->ctx,
         .arena = p->arena,
-        .src = {.buf = p->body, .pos = p->body_pos, .ready = p->body->len, .end = p->end},
+        .src = {.buf = p->body, .pos = p->body_pos, .ready = p->body->len - p->body_hold, .end = p->end},
         .rst_code = ~0u};
     nva[count++] = tr_h2_nv_static(":method", 7, p->method);
     nva[count++] = tr_h2_nv_static(":scheme", 7, p->scheme);

@@ -188,7 +188,7 @@ static void on_data(void *sink, struct tr_span data)
             tr_exchange_fail(x, err);
     }
     if (!x->ended) {
-        if (x->call_open && x->req.len - x->call.req_pos > TR_OUT_HIGH_BYTES && x->streaming_in)
+        if (x->call_open && x->req.len - x->call.req_pos > TR_OUT_HIGH_BYTES && (x->streaming_in || x->route->native))
             x->body_held += data.len;
         else if (x->body_begun)
             x->hs->ops->consume(x->hs, data.len);

@@ -112,6 +112,7 @@ struct tr_exchange {
 
     struct tr_headers metadata;     /* to send upstream */
     struct tr_buf req;              /* gRPC frames to the backend */
+    size_t req_open_at;             /* where the half-written one begins */
     struct tr_ucall call;
     uint8_t attempts;
     uint32_t metrics_row;           /* tr_route.index, or TR_METRICS_NO_ROUTE */
@@ -144,6 +145,7 @@ struct tr_exchange {
     bool ended;         /* nothing more is to be done: finishes when the outermost callback returns */
     bool gone;          /* the client left */
     bool head_only;     /* HEAD */
+    bool req_open;      /* a message is half-written at the end of req: its place must not move, nothing of it be sent */
     bool req_dropped;   /* bytes of req were dropped: no further attempt */
     bool streaming_in, streaming_out;
     struct tr_buf early;  /* body that came while paused */

@@ -67,7 +67,7 @@ static enum tr_err on_body(struct tr_exchange *x, struct tr_span data)
         return err;
     if (x->policy->max_stream_bytes && x->bytes_in > x->policy->max_stream_bytes)
         return TR_ERR_STREAM_TOO_LARGE;
-    if (x->call.req_pos == x->req.len && x->req.len > TR_OUT_LOW_BYTES) {
+    if (x->call.req_pos >= TR_OUT_LOW_BYTES) { /* native calls of every kind are streams of bytes */
         x->req_dropped = true;
         tr_ucall_compact(&x->call);
     }

@@ -162,8 +162,8 @@ static enum tr_err retry(struct tr_exchange *x)
     tr_exchange_step(x, TR_STEP_RETRY);
     bool end = x->call.req_end;
     enum tr_err err = tr_exchange_acquire(x);
-    if (!err)
-        tr_ucall_commit(&x->call, end);
+    if (!err && end) /* else what is complete is known to the call already */
+        tr_ucall_commit(&x->call, true);
     return err;
 }
 
@@ -194,15 +194,20 @@ static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code, const struct
     tr_exchange_leave(x);
 }
 
+void tr_relay_compact(struct tr_exchange *x)
+{
+    if (!x->call_open || !x->streaming_in || x->req_open || x->call.req_pos < TR_OUT_LOW_BYTES)
+        return;
+    x->req_dropped = true;
+    tr_ucall_compact(&x->call);
+}
+
 static void on_up_writable(void *ctx)
 {
     struct tr_exchange *x = ctx;
     tr_exchange_enter(x);
     if (!x->ended) {
-        if (x->streaming_in && x->call.req_pos >= TR_OUT_LOW_BYTES) {
-            x->req_dropped = true;
-            tr_ucall_compact(&x->call);
-        }
+        tr_relay_compact(x);
         if (x->body_held) {
             size_t n = x->body_held;
             x->body_held = 0;
@@ -252,6 +257,7 @@ enum tr_err tr_exchange_acquire(struct tr_exchange *x)
         .path = x->route->rpc->path,
         .headers = &x->metadata,
         .req = &x->req,
+        .req_hold = x->req_open ? x->req.len - x->req_open_at : 0,
         .arena = &x->hs->arena,
     };
     x->attempts++;

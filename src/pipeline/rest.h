@@ -43,7 +43,7 @@ struct tr_rest {
     struct tr_mask mask;
     bool mask_wanted;
     size_t frame_at;                /* of the message being written in x->req */
-    bool message_open, message_done;
+    bool message_done;
     uint64_t body_bytes;            /* decoded, in all */
     struct tr_buf hold;             /* bytes of an HttpBody or a binary message under way */
     /* response */
@@ -83,6 +83,8 @@ void tr_rest_on_head(struct tr_exchange *x, unsigned http_status, const struct t
 enum tr_err tr_rest_on_data(struct tr_exchange *x, struct tr_span data) TR_MUST_USE;
 void tr_rest_on_end(struct tr_exchange *x, const struct tr_headers *trailers);
 void tr_rest_refuse(struct tr_exchange *x);
+/* Room in hs->out, from the worker's buffers. */
+enum tr_err tr_rest_reserve(struct tr_exchange *x, size_t bytes) TR_MUST_USE;
 /* Appends the answer's form of one message (JSON, bytes of an HttpBody, binary) to out. */
 enum tr_err tr_rest_put_message(struct tr_exchange *x, struct tr_span message, struct tr_buf *out) TR_MUST_USE;
 /* google.api.HttpBody in a message (or in the field that response_body names): views into it. */

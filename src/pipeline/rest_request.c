@@ -1,4 +1,5 @@
 #include "http/coding.h"
+#include "pipeline/relay.h"
 #include "pipeline/rest.h"
 #include "proto/wire.h"
 
@@ -86,7 +87,8 @@ static enum tr_err message_begin(struct tr_exchange *x, struct tr_rest *r)
 {
     static const char zero[TR_FRAME_HEADER_BYTES];
     r->frame_at = x->req.len;
-    r->message_open = true;
+    x->req_open = true;
+    x->req_open_at = r->frame_at;
     r->message_done = false;
     return tr_buf_append(&x->req, tr_span(zero, sizeof zero));
 }
@@ -106,16 +108,13 @@ static enum tr_err message_end(struct tr_exchange *x, struct tr_rest *r)
     if (len > UINT32_MAX || (x->policy->max_request_bytes && len > x->policy->max_request_bytes))
         return TR_ERR_BODY_TOO_LARGE;
     tr_frame_put_header(x->req.ptr + r->frame_at, false, (uint32_t)len);
-    r->message_open = false;
+    x->req_open = false;
     tr_arena_reset(&r->msg);
     r->j = NULL;
     if (x->call_open) {
         x->last_message_ns = tr_loop_now_ns(x->w->h->loop);
         tr_ucall_commit(&x->call, false);
-        if (x->call.req_pos == x->req.len && x->req.len > TR_OUT_LOW_BYTES) {
-            x->req_dropped = true;
-            tr_ucall_compact(&x->call);
-        }
+        tr_relay_compact(x);
     }
     return TR_OK;
 }

@@ -26,6 +26,7 @@ enum tr_err tr_rest_choose_format(struct tr_exchange *x)
     };
     r->resp_http_body = r->plan->resp_is_http_body;
     tr_unframer_init(&r->unframer, &r->gather, (size_t)p->max_response_bytes, TR_ERR_UPSTREAM_OVERSIZED);
+    r->unframer.pool = x->w->h->bufs;
     unsigned offered = 1u << TR_FORMAT_JSON;
     const struct tr_field *f = r->plan->resp_field;
     bool message = !f || (!(f->flags & TR_FF_REPEATED) && f->type == TR_FT_MESSAGE);
@@ -93,6 +94,11 @@ static enum tr_err map_transcode_error(struct tr_exchange *x, enum tr_err err)
     }
 }
 
+enum tr_err tr_rest_reserve(struct tr_exchange *x, size_t bytes)
+{
+    return tr_bufpool_reserve(x->w->h->bufs, &x->hs->out, bytes);
+}
+
 enum tr_err tr_rest_put_message(struct tr_exchange *x, struct tr_span message, struct tr_buf *out)
 {
     struct tr_rest *r = x->rest;
@@ -127,13 +133,17 @@ static enum tr_err unary_message(struct tr_exchange *x, struct tr_span message)
     struct tr_rest *r = x->rest;
     if (r->messages++ > 0)
         return TR_ERR_UPSTREAM_MESSAGES;
-    if (!r->resp_http_body)
-        return tr_rest_put_message(x, message, &x->hs->out);
+    enum tr_err err;
+    if (!r->resp_http_body) {
+        err = tr_rest_reserve(x, 2 * message.len); /* JSON is about twice as long */
+        return err ? err : tr_rest_put_message(x, message, &x->hs->out);
+    }
     struct tr_span type, data;
-    enum tr_err err = tr_rest_http_body(r->plan, message, &type, &data);
-    if (err)
-        return err;
-    err = tr_exchange_header(x, TR_SPAN("content-type"), body_type(x, type), TR_TOKEN_CONTENT_TYPE);
+    err = tr_rest_http_body(r->plan, message, &type, &data);
+    if (!err)
+        err = tr_exchange_header(x, TR_SPAN("content-type"), body_type(x, type), TR_TOKEN_CONTENT_TYPE);
+    if (!err)
+        err = tr_rest_reserve(x, data.len);
     return err ? err : tr_buf_append(&x->hs->out, data);
 }
 

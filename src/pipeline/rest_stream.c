@@ -84,6 +84,8 @@ enum tr_err tr_rest_stream_message(struct tr_exchange *x, struct tr_span message
     }
     r->messages++;
     if (!err)
+        err = tr_rest_reserve(x, 2 * data.len);
+    if (!err)
         err = r->resp_http_body ? put(x, data) : put_framed(x, message);
     if (err) { /* nothing of a message that cannot be printed is sent */
         x->hs->out.len = mark;

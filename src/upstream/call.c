@@ -117,6 +117,7 @@ static enum tr_err open_stream(struct tr_ucall *call, struct tr_uconn *conn)
         .headers = call->headers,
         .body = call->req,
         .body_pos = &call->req_pos,
+        .body_hold = call->req->len - call->req_ready,
         .end = call->req_end,
         .arena = call->arena,
         .events = &req_events,
@@ -162,6 +163,7 @@ enum tr_err tr_ucall_start(struct tr_ucall *call, struct tr_cluster *c)
     call->cluster = c;
     call->stream = NULL;
     call->conn = NULL;
+    call->req_ready = call->req->len - call->req_hold;
     tr_list_init(&call->node);
     if (!take_slot(&u->shared->active, u->conf->max_requests)) {
         TR_STAT_ADD(c->stats.active_overflow, 1);
@@ -192,12 +194,14 @@ void tr_ucall_commit(struct tr_ucall *call, bool end)
     if (!call->started)
         return;
     call->req_end = call->req_end || end;
+    call->req_ready = call->req->len;
     if (call->stream)
         tr_h2_req_commit(call->stream, end);
 }
 
 void tr_ucall_compact(struct tr_ucall *call)
 {
+    call->req_ready -= call->req_pos;
     if (call->started && call->stream) {
         tr_h2_req_compact(call->stream);
     } else if (call->req_pos) {

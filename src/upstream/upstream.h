@@ -106,6 +106,7 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     struct tr_span authority;        /* override; empty: the upstream's */
     const struct tr_headers *headers; /* metadata to send, complete (te, content-type, grpc-timeout included), lower case */
     struct tr_buf *req;
+    size_t req_hold;                 /* bytes at the end of *req that must wait for a commit: of a message half-written at start */
     struct tr_arena *arena;          /* for response headers and trailers */
     /* Read by the caller: */
     enum tr_progress progress;
@@ -117,6 +118,7 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     void *conn;   /* that connection */
     struct tr_list node;
     uint64_t pending_since_ns;
+    size_t req_ready; /* bytes of *req that were committed */
     int32_t stream_id;
     uint32_t unconsumed;
     uint8_t moves; /* times it went back to the queue unsent */
