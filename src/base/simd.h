@@ -1,11 +1,12 @@
-/* Loads of 16 bytes for code that has an SSE2 path; include under #if defined(__SSE2__) use only.
+/* Loads of 16 bytes for code with an SSE2 path (TR_SIMD is defined where there can be one).
  *
  * SSE2 is the baseline of x86-64; what needs more asks tr_simd_avx2() and carries the target
- * attribute. */
+ * attribute. To test what other machines run: -DTR_SIMD_BASELINE leaves AVX2 out, -DTR_SIMD_NONE
+ * all of it. */
 #ifndef TR_BASE_SIMD_H
 #define TR_BASE_SIMD_H
 
-#if defined(__SSE2__) && defined(__x86_64__)
+#if defined(__SSE2__) && defined(__x86_64__) && !defined(TR_SIMD_NONE)
 #define TR_SIMD 1
 #include <emmintrin.h>
 #include <stdbool.h>
@@ -45,7 +46,11 @@ static inline __m128i tr_simd_load_short(const char *p, size_t n)
 
 static inline bool tr_simd_avx2(void)
 {
+#if defined(TR_SIMD_BASELINE)
+    return false;
+#else
     return __builtin_cpu_supports("avx2");
+#endif
 }
 #endif
 

@@ -72,10 +72,8 @@ __attribute__((noinline)) static enum tr_json_tok string_new_window(struct tr_js
                                                                     const char *p,
                                                                     enum tr_scan_part part)
 {
-    if (s->end - p < 64)
-        return tr_scan_string(s, p, part);
     s->window = (uintptr_t)p;
-    tr_strscan_window(p, &s->win_special, &s->win_high);
+    tr_strscan_window(p, (size_t)(s->end - p), &s->win_special, &s->win_high);
     if (s->win_special == 0)
         return tr_scan_string(s, p, part);
     return string_in_window(s, p, part, 0);

@@ -59,7 +59,7 @@ struct tr_json_scan {
     const char *p, *end;
     uintptr_t origin; /* address that the input's first byte would have, were the input one block */
     size_t line_offset; /* offset of the first byte of the current line */
-    uintptr_t window;   /* address of 64 bytes of which it is known: */
+    uintptr_t window;   /* address of 64 bytes (those of the chunk) of which it is known: */
     uint64_t win_special,
         win_high; /* which are special in strings, which above 0x7F (bit i: byte i) */
     uint8_t odd;  /* unread, a partial token or an error: the rare cases in one test */

@@ -22,14 +22,21 @@ static inline uint32_t tr_strscan_special16(__m128i v)
     return (uint32_t)_mm_movemask_epi8(bad);
 }
 
-/* The same of 64 bytes at p, and which of them are above 0x7F. */
-static inline void tr_strscan_window(const char *p, uint64_t *ret_special, uint64_t *ret_high)
+/* Of the n bytes at p, at most 64: which are special, and which above 0x7F. */
+static inline void tr_strscan_window(const char *p, size_t n, uint64_t *ret_special,
+                                     uint64_t *ret_high)
 {
     uint64_t special = 0, high = 0;
-    for (unsigned i = 0; i < 64; i += 16) {
-        __m128i v = tr_simd_load(p + i);
-        special |= (uint64_t)tr_strscan_special16(v) << i;
-        high |= (uint64_t)(uint32_t)_mm_movemask_epi8(v) << i;
+    unsigned at = 0, whole = n >= 64 ? 64 : (unsigned)n & ~15u;
+    for (; at < whole; at += 16) {
+        __m128i v = tr_simd_load(p + at);
+        special |= (uint64_t)tr_strscan_special16(v) << at;
+        high |= (uint64_t)(uint32_t)_mm_movemask_epi8(v) << at;
+    }
+    if (n < 64 && n > at) {
+        __m128i v = tr_simd_load_short(p + at, n - at);
+        special |= (uint64_t)(tr_strscan_special16(v) & ((1u << (n - at)) - 1)) << at;
+        high |= (uint64_t)(uint32_t)_mm_movemask_epi8(v) << at;
     }
     *ret_special = special;
     *ret_high = high;
