@@ -186,7 +186,8 @@ enum tr_err tr_pj_push_frame(struct tr_pj *j, const struct tr_pj_push *push)
     f->extra = push->extra;
     f->indexed = false;
     f->want_index = prev && (prev->indexed || prev->want_index) && j->redos >= TR_PJ_REDO_MAX;
-    f->plain = !push->only && !push->tree && !f->want_index && !j->o->pretty;
+    f->plain = !push->tree && !f->want_index && !j->o->pretty &&
+               (!push->only || type->wkt == TR_WKT_STRUCT || type->wkt == TR_WKT_LIST_VALUE);
     if (!push->opened && !push->only)
         j->indent++;
     f->indent = j->indent;

@@ -266,6 +266,47 @@ INLINE enum step push_message(struct tr_pj *j, const struct tr_field *fd, struct
     return *ret_err ? STEP_FAILED : j->top == top ? STEP_DONE : STEP_PUSHED;
 }
 
+/* A Value with one member, which is the usual; anything else takes the long way. */
+INLINE enum step put_value(struct tr_pj *j, const struct tr_pj_frame *f, const struct tr_field *vf,
+                           struct tr_span wire, struct pen *pen, enum tr_err *ret_err)
+{
+    const struct tr_msgtype *type = vf->sub.msg;
+    if (wire.len < 2 || ((uint8_t)wire.ptr[0] & 0x80))
+        return push_message(j, vf, wire, pen, ret_err);
+    uint32_t number = (uint8_t)wire.ptr[0] >> 3, wt = wire.ptr[0] & 7;
+    const struct tr_field *fd = tr_msgtype_field(type, number);
+    const char *p = wire.ptr + 1, *end = wire.ptr + wire.len;
+    struct tr_pj_scalar v;
+    if (!fd || number > TR_PJ_VALUE_LIST || wt != tr_pj_wire_of[fd->type])
+        return push_message(j, vf, wire, pen, ret_err);
+    if (fd->type == TR_FT_MESSAGE) {
+        struct tr_pj_push push = {.type = fd->sub.msg, .via = vf};
+        push.only = tr_pj_only_field(push.type);
+        if (!push.only || !tr_wire_len(&p, end, &push.wire) || p != end)
+            return push_message(j, vf, wire, pen, ret_err);
+        pen_down(j->out, *pen);
+        *ret_err = tr_pj_push_frame(j, &push);
+        return *ret_err ? STEP_FAILED : STEP_PUSHED;
+    }
+    if (!tr_pj_read_scalar_inline(fd, &p, end, &v) || p != end ||
+        (number == TR_PJ_VALUE_NUMBER && (v.u >> 52 & 0x7FF) == 0x7FF))
+        return push_message(j, vf, wire, pen, ret_err);
+    if (fd->type == TR_FT_STRING)
+        *ret_err = put_string(j, pen, v.s, f->safe);
+    else
+        *ret_err = put_number(j, pen, fd, &v);
+    return *ret_err ? STEP_FAILED : STEP_DONE;
+}
+
+/* A message as an item or as the value of a map; STRING_ROOM bytes must be there. */
+INLINE enum step put_item(struct tr_pj *j, const struct tr_pj_frame *f, const struct tr_field *fd,
+                          struct tr_span wire, struct pen *pen, enum tr_err *ret_err)
+{
+    if (fd->sub.msg->wkt == TR_WKT_VALUE)
+        return put_value(j, f, fd, wire, pen, ret_err);
+    return push_message(j, fd, wire, pen, ret_err);
+}
+
 INLINE enum step step_message(struct tr_pj *j, struct tr_pj_frame *f, const struct tr_field *fd,
                               const char **p, const char *end, struct pen *pen,
                               enum tr_err *ret_err)
@@ -295,11 +336,14 @@ INLINE enum tr_err begin_item(struct tr_pj *j, struct tr_pj_frame *f, const stru
             *pen->w++ = ',';
         return err;
     }
-    struct tr_span key = key_of(j, fd);
+    struct tr_span key = tr_unlikely(f->only != NULL) ? tr_span("", 0) : key_of(j, fd);
     enum tr_err err = room(j, pen, key.len + KEY_ROOM + 1 + after);
     if (err)
         return err;
-    pen->w = put_key(j, f, fd, key, pen->w);
+    if (tr_likely(key.len))
+        pen->w = put_key(j, f, fd, key, pen->w);
+    else
+        f->sep = ',';
     *pen->w++ = open;
     f->cur = fd;
     f->item_sep = ',';
@@ -351,7 +395,7 @@ INLINE enum step step_map(struct tr_pj *j, struct tr_pj_frame *f, const struct t
     if (vf->type == TR_FT_STRING) {
         *ret_err = put_string(j, pen, pair.value.s, f->safe);
     } else if (vf->type == TR_FT_MESSAGE) {
-        return push_message(j, vf, pair.message, pen, ret_err);
+        return put_item(j, f, vf, pair.message, pen, ret_err);
     } else {
         *ret_err = put_number(j, pen, vf, &pair.value);
     }
@@ -377,11 +421,11 @@ INLINE enum step step_repeated(struct tr_pj *j, struct tr_pj_frame *f, const str
             *p = q;
         return step;
     } else if (fd->type == TR_FT_MESSAGE) {
-        *ret_err = begin_item(j, f, fd, pen, '[', TR_PJ_ROOM);
+        *ret_err = begin_item(j, f, fd, pen, '[', STRING_ROOM);
         if (*ret_err)
             return STEP_FAILED;
         *p = f->p = q;
-        return push_message(j, fd, s, pen, ret_err);
+        return put_item(j, f, fd, s, pen, ret_err);
     } else {
         pen_down(j->out, *pen);
         *ret_err = put_packed(j, f, fd, s);
@@ -412,6 +456,8 @@ INLINE enum step step_record(struct tr_pj *j, struct tr_pj_frame *f, const char 
     if (tr_unlikely(!at))
         return STEP_SLOW;
     const struct tr_field *fd = &f->type->fields[at - 1];
+    if (tr_unlikely(f->only && fd != f->only))
+        return STEP_SLOW;
     if (tr_unlikely((f->cur != fd && tr_pj_seen(f, fd->index)) ||
                     (fd->oneof && tr_pj_seen(f, f->oneof_base + fd->oneof - 1u))))
         return STEP_SLOW;
@@ -435,14 +481,16 @@ INLINE enum step step_record(struct tr_pj *j, struct tr_pj_frame *f, const char 
 /* The end of a message: bracket and brace. False: the slow way is needed. */
 INLINE bool close_frame(struct tr_pj *j, struct tr_pj_frame *f, struct pen *pen)
 {
-    if (tr_unlikely(f->extra || j->o->emit_defaults))
+    if (tr_unlikely(f->extra || (f->only ? !f->cur : j->o->emit_defaults)))
         return false;
     char *w = pen->w;
     if (f->cur)
         *w++ = (f->cur->flags & TR_FF_MAP) ? '}' : ']';
-    *w = '{';
-    w += f->sep == '{';
-    *w++ = '}';
+    if (tr_likely(!f->only)) {
+        *w = '{';
+        w += f->sep == '{';
+        *w++ = '}';
+    }
     pen->w = w;
     tr_pj_drop_frame(j, f);
     return true;

@@ -76,7 +76,7 @@ struct tr_pj_frame {
     char sep, start_sep; /* written before the next key */
     char item_sep;       /* written before the next item of cur */
     uint8_t extra;       /* braces of enclosing Any messages to close after this value */
-    bool plain;          /* streams a whole message, compact: pb2json_plain.c */
+    bool plain; /* streams a whole message, a Struct or a ListValue, compact: pb2json_plain.c */
     bool indexed, want_index;
 };
 
@@ -178,6 +178,18 @@ enum tr_err tr_pj_concat(struct tr_pj *j, const struct tr_span *a, const struct 
 
 /* -- pb2json_wkt.c -- */
 enum tr_err tr_pj_wkt(struct tr_pj *j, const struct tr_pj_push *push) TR_MUST_USE;
+
+/* The one field of a Struct or ListValue; NULL when it is not declared as it should be. */
+const struct tr_field *tr_pj_only_field(const struct tr_msgtype *type);
+/* Numbers of google.protobuf.Value. */
+enum {
+    TR_PJ_VALUE_NULL = 1,
+    TR_PJ_VALUE_NUMBER,
+    TR_PJ_VALUE_STRING,
+    TR_PJ_VALUE_BOOL,
+    TR_PJ_VALUE_STRUCT,
+    TR_PJ_VALUE_LIST,
+};
 
 /* -- pb2json_index.c -- */
 enum tr_err tr_pj_index_start(struct tr_pj *j, struct tr_pj_frame *f) TR_MUST_USE;

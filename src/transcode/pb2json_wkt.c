@@ -222,9 +222,6 @@ static enum tr_err put_wrapper(struct tr_pj *j, const struct tr_msgtype *type, s
     return err ? err : tr_pj_put_scalar(j, fd, &v);
 }
 
-/* Numbers of google.protobuf.Value. */
-enum { VALUE_NULL = 1, VALUE_NUMBER, VALUE_STRING, VALUE_BOOL, VALUE_STRUCT, VALUE_LIST };
-
 struct value_kind {
     const struct tr_field *field;
     struct tr_pj_scalar scalar;
@@ -242,7 +239,7 @@ static enum tr_err read_value(struct tr_pj *j, const struct tr_msgtype *type, st
         if (!tr_wire_tag(&p, end, &number, &wt))
             return tr_pj_malformed(j);
         const struct tr_field *fd = tr_msgtype_field(type, number);
-        if (!fd || number > VALUE_LIST || wt != tr_pj_wire_of[fd->type]) {
+        if (!fd || number > TR_PJ_VALUE_LIST || wt != tr_pj_wire_of[fd->type]) {
             if (!tr_wire_skip(&p, end, number, wt))
                 return tr_pj_malformed(j);
             continue;
@@ -266,15 +263,20 @@ static enum tr_err read_value(struct tr_pj *j, const struct tr_msgtype *type, st
     return TR_OK;
 }
 
+const struct tr_field *tr_pj_only_field(const struct tr_msgtype *type)
+{
+    const struct tr_field *fd = tr_msgtype_field(type, 1);
+    uint8_t want = TR_FF_REPEATED | (type->wkt == TR_WKT_STRUCT ? TR_FF_MAP : 0);
+    return fd && (fd->flags & (TR_FF_REPEATED | TR_FF_MAP)) == want ? fd : NULL;
+}
+
 /* Struct and ListValue print the one field that they have. */
 static enum tr_err push_only(struct tr_pj *j, const struct tr_pj_push *push, unsigned extra)
 {
     struct tr_pj_push bare = *push;
-    bare.only = tr_msgtype_field(push->type, 1);
+    bare.only = tr_pj_only_field(push->type);
     bare.extra = (uint8_t)extra;
-    bool map = push->type->wkt == TR_WKT_STRUCT;
-    if (!bare.only || !(bare.only->flags & TR_FF_REPEATED) ||
-        map != ((bare.only->flags & TR_FF_MAP) != 0))
+    if (!bare.only)
         return unprintable(j, "a Struct or ListValue is not declared as it should be");
     return tr_pj_push_frame(j, &bare);
 }
@@ -293,12 +295,12 @@ static enum tr_err put_value(struct tr_pj *j, const struct tr_pj_push *push, uns
         inner.wire = v.message;
         return push_only(j, &inner, extra);
     }
-    if (v.field->number == VALUE_NUMBER && (v.scalar.u >> 52 & 0x7FF) == 0x7FF)
+    if (v.field->number == TR_PJ_VALUE_NUMBER && (v.scalar.u >> 52 & 0x7FF) == 0x7FF)
         return unprintable(j, "a Value is a number that is not finite");
     err = tr_buf_reserve(j->out, TR_PJ_ROOM);
     if (err)
         return err;
-    if (v.field->number == VALUE_NULL)
+    if (v.field->number == TR_PJ_VALUE_NULL)
         err = tr_buf_append(j->out, TR_SPAN("null"));
     else
         err = tr_pj_put_scalar(j, v.field, &v.scalar);

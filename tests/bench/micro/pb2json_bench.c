@@ -37,11 +37,11 @@ static void put_item(struct tr_buf *b, int i)
         i, 200 + i % 500, i % 90 + 10, i * 7919);
 }
 
-static void run(const char *name, struct tr_span json, struct tr_span tail)
+static void run(const char *name, const char *type, struct tr_span json, struct tr_span tail)
 {
     struct tr_status st = {0};
     struct tr_block_cache cache;
-    struct job job = {.type = j2p_type("j2p.Shop"), .opts = {.pool = j2p_pool()}};
+    struct job job = {.type = j2p_type(type), .opts = {.pool = j2p_pool()}};
     tr_block_cache_init(&cache, 64);
     tr_arena_init(&job.arena, &cache);
     const struct tr_json2pb_opts read = {.pool = job.opts.pool};
@@ -68,7 +68,7 @@ static void bench(const char *name, int items, struct tr_span tail)
         (void)tr_buf_printf(&json, i + 1 < items ? "," : "],");
     }
     (void)tr_buf_printf(&json, "\"nextPageToken\":\"c29tZSB0b2tlbg\",\"totalSize\":%d}", items);
-    run(name, tr_buf_span(&json), tail);
+    run(name, "j2p.Shop", tr_buf_span(&json), tail);
     tr_buf_fini(&json);
 }
 
@@ -80,7 +80,21 @@ static void bench_text(const char *name, const char *unit, size_t repeat)
     for (size_t i = 0; i < repeat; i++)
         (void)tr_buf_printf(&json, "%s", unit);
     (void)tr_buf_printf(&json, "\"}]}");
-    run(name, tr_buf_span(&json), tr_span("", 0));
+    run(name, "j2p.Shop", tr_buf_span(&json), tr_span("", 0));
+    tr_buf_fini(&json);
+}
+
+/* The same items as a google.protobuf.Struct, as an answer without a schema has them. */
+static void bench_struct(const char *name, int items)
+{
+    struct tr_buf json;
+    tr_buf_init(&json);
+    (void)tr_buf_printf(&json, "{\"items\":[");
+    for (int i = 0; i < items; i++) {
+        put_item(&json, 1000 + i);
+        (void)tr_buf_printf(&json, i + 1 < items ? "," : "]}");
+    }
+    run(name, "google.protobuf.Struct", tr_buf_span(&json), tr_span("", 0));
     tr_buf_fini(&json);
 }
 
@@ -95,5 +109,6 @@ int main(void)
     bench("large, indexed", 160, TR_SPAN("\x0a\x00"));
     bench_text("one string of 60 KiB", "The quick brown fox jumps. ", 2270);
     bench_text("the same, escapes", "The quick \\\"brown\\\" fox jumps. ", 2000);
+    bench_struct("large, as a Struct", 160);
     return 0;
 }
