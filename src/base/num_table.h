@@ -1,4 +1,5 @@
-/* Powers of ten to 128 bits, for num.c only. Entry k: ceil(10^k / 2^r) with r = floor(log2(10^k)) - 127. */
+/* Powers of ten to 128 bits, for num.c only. Entry k: ceil(10^k / 2^r) with r = floor(log2(10^k)) -
+ * 127. */
 #ifndef TR_BASE_NUM_TABLE_H
 #define TR_BASE_NUM_TABLE_H
 
