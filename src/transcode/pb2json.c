@@ -436,7 +436,7 @@ enum tr_err tr_pj_slow_record(struct tr_pj *j, struct tr_pj_frame *f)
     const struct tr_field *fd = tr_msgtype_field(f->type, number);
     if (tr_unlikely(!fd || !tr_pj_accepts(fd, wire) || (f->only && fd != f->only) ||
                     !tr_pj_selected(f, tr_pj_slot(f->type, fd)))) {
-        if (fd && fd->oneof && may_clear(f, fd))
+        if (fd && fd->oneof && tr_pj_accepts(fd, wire) && may_clear(f, fd))
             return tr_pj_index_start(j, f);
         if (!tr_wire_skip(&p, end, number, wire))
             return tr_pj_malformed(j);
