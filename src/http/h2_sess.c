@@ -176,8 +176,8 @@ enum tr_h2_flush tr_h2_sess_flush(struct tr_h2_sess *s)
     if (n < 0)
         return TR_H2_BROKEN;
     if ((size_t)n < w->len) {
-        s->left = tr_bufpool_get(s->worker->bufs);
-        if (tr_buf_append(&s->left, tr_span(w->ptr + n, w->len - (size_t)n)) != TR_OK)
+        if (tr_bufpool_reserve(s->worker->bufs, &s->left, w->len - (size_t)n) != TR_OK ||
+            tr_buf_append(&s->left, tr_span(w->ptr + n, w->len - (size_t)n)) != TR_OK)
             return TR_H2_NOMEM;
         return TR_H2_BLOCKED;
     }

@@ -32,6 +32,14 @@ static enum tr_err take_header(struct tr_unframer *u, struct tr_span *chunk, str
     return TR_OK;
 }
 
+/* A pooled buffer for all of the message where there is one that large, so that it is not copied
+ * while it comes; else for what has come. */
+static enum tr_err make_room(struct tr_unframer *u, size_t part)
+{
+    size_t all = u->need - u->gather->len;
+    return tr_bufpool_reserve(u->pool, u->gather, u->need <= TR_BUFPOOL_MAX / 4 ? all : part);
+}
+
 enum tr_err tr_unframer_next(struct tr_unframer *u, struct tr_span *chunk,
                              struct tr_frame *ret_frame, struct tr_status *st)
 {
@@ -53,7 +61,9 @@ enum tr_err tr_unframer_next(struct tr_unframer *u, struct tr_span *chunk,
         size_t part = u->need - u->gather->len;
         if (part > chunk->len)
             part = chunk->len;
-        err = tr_buf_append(u->gather, tr_span_sub(*chunk, 0, part));
+        err = u->pool ? make_room(u, part) : TR_OK;
+        if (!err)
+            err = tr_buf_append(u->gather, tr_span_sub(*chunk, 0, part));
         if (err)
             return err;
         *chunk = tr_span_from(*chunk, part);

@@ -7,7 +7,7 @@
 #ifndef TR_TRANSCODE_FRAME_H
 #define TR_TRANSCODE_FRAME_H
 
-#include "base/buf.h"
+#include "base/bufpool.h"
 #include "base/span.h"
 #include "base/status.h"
 
@@ -15,7 +15,9 @@
 
 struct tr_unframer {
     struct tr_buf *gather; /* the caller's; holds part of a message between chunks */
-    size_t max_bytes;      /* of one message; 0: no limit */
+    struct tr_bufpool
+        *pool;        /* where gather grows, NULL: on the heap; the caller may set it after init */
+    size_t max_bytes; /* of one message; 0: no limit */
     enum tr_err
         oversized; /* what a longer one is: TR_ERR_UPSTREAM_OVERSIZED or TR_ERR_BODY_TOO_LARGE */
     uint32_t need; /* bytes of the message whose header is complete */
