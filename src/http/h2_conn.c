@@ -10,6 +10,7 @@
 #define TICK_MAX_NS      ((uint64_t)5 * 1000 * 1000 * 1000)
 #define CONTINUATIONS    16 /* frames of 16 KiB after a HEADERS frame; more ends the connection */
 #define ROUNDS_A_TURN    4 /* writes of TR_H2_WRITE_BYTES before other connections have their turn */
+#define QUEUE_FRAMES     1000 /* that wait for a socket that is full, besides four a stream */
 #define LIBRARY_BURST    1000
 #define LIBRARY_A_SECOND 33
 
@@ -169,6 +170,19 @@ static void conn_feed(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
             conn, err, err == TR_ERR_H2_FLOOD ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
 }
 
+/* Resets and acknowledgements are counted when they are sent. A client that makes us queue them and
+ * does not read is counted here. */
+static void check_queue(struct tr_h2_conn *conn)
+{
+    if (conn->sess.left.len == 0 || conn->dead || conn->quitting)
+        return;
+    size_t streams = conn->base.limits->max_concurrent_streams;
+    if (nghttp2_session_get_outbound_queue_size(conn->sess.ng) <= QUEUE_FRAMES + 4 * streams)
+        return;
+    tr_h2_count(conn->base.worker, TR_ERR_H2_FLOOD);
+    conn_kill(conn, TR_ERR_H2_FLOOD); /* there is no room for a GOAWAY */
+}
+
 /* DATA on a closed stream is looked for here, because nghttp2 ignores it without a word. To know
  * whether the stream is closed nghttp2 must have seen all that comes before; it is fed piecemeal
  * only when that matters. */
@@ -179,6 +193,8 @@ static void conn_input(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
     struct tr_h2_frame_head f;
     while (!conn->quitting && !conn->dead && tr_h2_scan_next(&conn->scan, data, len, &pos, &f)) {
         resets = resets || f.type == NGHTTP2_RST_STREAM;
+        if (f.type > NGHTTP2_CONTINUATION) /* ignored, and nghttp2 does not tell of it */
+            tr_h2_conn_empty_frame(conn);
         if (f.type != NGHTTP2_DATA || (f.stream_id & 1) == 0 ||
             (!resets && ((uint32_t)f.stream_id > conn->last_id ||
                          nghttp2_session_get_stream_remote_close(conn->sess.ng, f.stream_id) >= 0)))
@@ -190,6 +206,7 @@ static void conn_input(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
             tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_STREAM_CLOSED);
     }
     conn_feed(conn, data + fed, len - fed);
+    check_queue(conn);
     tr_h2_conn_kick(conn);
 }
 

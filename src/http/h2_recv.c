@@ -22,7 +22,7 @@ static uint64_t now_ns(const struct tr_h2_conn *conn)
     return tr_loop_now_ns(conn->base.worker->loop);
 }
 
-static void flood_take(struct tr_h2_conn *conn)
+void tr_h2_conn_empty_frame(struct tr_h2_conn *conn)
 {
     if (!tr_h2_bucket_take(&conn->flood, FLOOD_BURST, FLOOD_A_SECOND, now_ns(conn)))
         tr_h2_conn_quit(conn, TR_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -271,14 +271,14 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
             if (st)
                 body_end(st, NULL);
         } else if (frame->hd.length <= frame->data.padlen) {
-            flood_take(conn);
+            tr_h2_conn_empty_frame(conn);
         }
         break;
     case NGHTTP2_SETTINGS:
         if (!conn->got_settings && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
             conn->got_settings = true;
         else
-            flood_take(conn);
+            tr_h2_conn_empty_frame(conn);
         break;
     case NGHTTP2_RST_STREAM:
         /* the stream is still known here when the reset cut something short */
@@ -286,10 +286,10 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if (st && !(st->remote_end && st->local_end))
             resets_take(conn);
         else
-            flood_take(conn);
+            tr_h2_conn_empty_frame(conn);
         break;
     default: /* PING, PRIORITY, WINDOW_UPDATE and what is not known */
-        flood_take(conn);
+        tr_h2_conn_empty_frame(conn);
         break;
     }
     return 0;
