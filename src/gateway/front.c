@@ -67,6 +67,8 @@ static void on_readable(void *ctx)
         drop(f, n < 0);
         return;
     }
+    if (f->first_len == 0) /* from here it is a request, or the beginning of one */
+        (void)tr_timer_start(&f->timer, f->worker->p.snap->config.limits.header_timeout);
     f->first_len += (size_t)n;
     if (memcmp(f->first, preface, f->first_len) != 0)
         hand_on(f, false);
@@ -98,8 +100,10 @@ static const struct tr_stream_events events = {.on_ready = on_ready, .on_readabl
 static void on_timeout(struct tr_timer *timer)
 {
     struct front *f = tr_container_of(timer, struct front, timer);
-    f->worker->h.err_counts[f->peer.tls ? TR_ERR_TLS : TR_ERR_HEADER_TIMEOUT]++;
-    drop(f, true);
+    bool silent = !f->peer.tls && f->first_len == 0; /* opened in advance and not used: no error */
+    if (!silent)
+        f->worker->h.err_counts[f->peer.tls ? TR_ERR_TLS : TR_ERR_HEADER_TIMEOUT]++;
+    drop(f, !silent);
 }
 
 void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, const struct tr_addr *peer)
