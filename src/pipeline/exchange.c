@@ -128,9 +128,19 @@ uint64_t tr_exchange_left_ns(const struct tr_exchange *x)
 
 /* ---- time ------------------------------------------------------------------------------------------------- */
 
+/* What the backend takes and what the client takes of messages that are held is progress of a stream too. */
+static void note_progress(struct tr_exchange *x, uint64_t now)
+{
+    size_t sent = x->call_open ? x->call.req_pos : 0;
+    if (x->streaming_in && sent != x->seen_sent)
+        x->last_message_ns = now;
+    x->seen_sent = sent;
+}
+
 static enum tr_err check_time(struct tr_exchange *x, uint64_t now)
 {
     uint64_t next;
+    note_progress(x, now);
     struct tr_deadline_state s = {x->deadline_ns, x->hs->start_ns, x->last_message_ns, x->streaming_in || x->streaming_out};
     enum tr_err err = tr_deadline_check(&s, x->policy, now, &next);
     if (err)
@@ -219,6 +229,7 @@ static void on_hs_writable(void *sink)
     if (x->held && x->call_open) {
         size_t n = x->held;
         x->held = 0;
+        x->last_message_ns = tr_loop_now_ns(x->w->h->loop);
         tr_ucall_consume(&x->call, n);
     }
     tr_exchange_leave(x);

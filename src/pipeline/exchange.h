@@ -121,6 +121,7 @@ struct tr_exchange {
 
     uint64_t deadline_ns;           /* monotonic; 0: none */
     uint64_t last_message_ns;       /* streams: for stream_idle_timeout */
+    size_t seen_sent;               /* call.req_pos when the time was last looked at */
     struct tr_timer timer;
 
     struct tr_headers resp_headers; /* of the answer, being made */

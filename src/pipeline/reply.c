@@ -36,6 +36,8 @@ enum tr_err tr_reply_take_trailers(struct tr_exchange *x, unsigned http_status, 
     const struct tr_header *details = tr_headers_find(trailers, TR_TOKEN_GRPC_STATUS_DETAILS, NULL);
     uint64_t code = 2;
     x->end = (struct tr_rpc_end){.from_backend = true};
+    if (status && http_status != 200 && tr_span_eq(status->value, TR_SPAN("0")))
+        status = NULL; /* HTTP says that it failed */
     if (!status) {
         code = http_status == 200 ? 2 : tr_grpc_from_http(http_status);
         x->end.code = (uint8_t)code;
