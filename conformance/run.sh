@@ -20,7 +20,7 @@ suite_json_test_suite() { "$build/conformance/json_test_suite" "$TRANSOM_VECTORS
 suite_protobuf_json() { conformance/protobuf_json/run.sh "$build"; }
 suite_paths() { python3 conformance/paths.py "$build/conformance/paths" conformance/paths_choices.txt; }
 suite_llhttp() { python3 conformance/llhttp_cases.py "$build/conformance/h1_dump" conformance/llhttp_expected.txt; }
-suite_h1_probe() { with_gateway python3 conformance/h1_probe.py --expected conformance/h1_probe_expected.txt; }
+suite_h1_probe() { "$(conformance/venv.sh)/bin/python" conformance/h1_gateway.py "$transom" "$build/descriptors/bookstore.pb"; }
 suite_h2spec() { with_gateway h2spec_gateway; }
 h2spec_gateway() { H2SPEC_PATH=/v1/shelves conformance/h2spec.sh 127.0.0.1 "$port" "$tls_port"; }
 suite_grpc_interop() { TRANSOM=$transom conformance/grpc_interop.sh; }

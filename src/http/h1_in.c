@@ -204,6 +204,13 @@ static size_t feed_body(struct h1_conn *c, struct tr_span data)
     return data.len - rest.len;
 }
 
+/* A first request without "HTTP/" is another protocol, as a spoilt HTTP/2 preface is (RFC 9113 §3.4): the peer would not
+ * understand an answer. */
+static bool is_other_protocol(const struct h1_conn *c, struct tr_span data)
+{
+    return c->hs.id == 0 && !memmem(data.ptr, data.len, "HTTP/", 5) && !memmem(data.ptr, data.len, "http/", 5);
+}
+
 static size_t feed_head(struct h1_conn *c, struct tr_span data)
 {
     struct tr_status st;
@@ -216,6 +223,15 @@ static size_t feed_head(struct h1_conn *c, struct tr_span data)
             h1_set_deadline(c, H1_DL_HEAD, c->base.limits->header_timeout_ns);
         }
         return 0;
+    }
+    if ((!err || err == TR_ERR_BAD_REQUEST_LINE) && is_other_protocol(c, err ? data : tr_span_sub(data, 0, len))) {
+        c->base.worker->err_counts[TR_ERR_BAD_REQUEST_LINE]++;
+        c->answer = H1_ANS_FORMED; /* of no bytes: our FIN follows */
+        c->close_after = true;
+        c->input = H1_IN_SWALLOW;
+        h1_set_deadline(c, H1_DL_NONE, 0);
+        h1_defer(c);
+        return data.len;
     }
     if (err) {
         h1_in_refuse(c, data, err, &st);

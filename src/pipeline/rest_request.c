@@ -12,7 +12,7 @@ static enum tr_err input_kind(struct tr_exchange *x, struct tr_rest *r)
 {
     const struct tr_header *type = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
     if (type && tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, type))
-        return tr_fail(tr_exchange_status(x), TR_ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type is given twice");
+        return tr_fail(tr_exchange_status(x), TR_ERR_BAD_HEADER, "Content-Type is given twice");
     r->content_type = type ? type->value : tr_span("", 0);
     if (r->plan->body == TR_BODY_NONE) {
         r->input = TR_INPUT_NONE;

@@ -269,7 +269,7 @@ static void a_malformed_head_is_answered_and_ends_the_connection(void **state)
     } cases[] = {
         {"GET / HTTP/1.1\r\nA b\r\n\r\n", TR_ERR_BAD_HEADER},
         {"GET / HTTP/1.1\r\n\r\n" GET("/next"), TR_ERR_BAD_HOST},
-        {"garbage\r\n", TR_ERR_BAD_REQUEST_LINE},
+        {"garbage HTTP/1.1 x\r\n", TR_ERR_BAD_REQUEST_LINE},
         {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", TR_ERR_UPGRADE},
         {"GET / HTTP/3.0\r\n\r\n", TR_ERR_HTTP_VERSION},
         {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: "
@@ -289,6 +289,24 @@ static void a_malformed_head_is_answered_and_ends_the_connection(void **state)
         assert_non_null(strstr(text, tr_err_info(cases[i].err)->name));
         assert_true(w.rx_end);
         assert_non_null(w.conn); /* lingers */
+        tr_stream_shutdown(w.client);
+        turns(&w);
+        assert_null(w.conn);
+        world_fini(&w);
+    }
+}
+
+static void another_protocol_gets_no_answer_and_the_end(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"garbage\r\n", "INVALID CONNECTION PREFACE\r\n\r\nmore", "GET /\r\n\r\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct world w;
+        world_init(&w, AT_ONCE);
+        say(&w, texts[i]);
+        assert_int_equal(w.call_count, 0);
+        assert_string_equal(heard(&w), "");
+        assert_true(w.rx_end);
         tr_stream_shutdown(w.client);
         turns(&w);
         assert_null(w.conn);
@@ -660,6 +678,7 @@ int main(void)
         cmocka_unit_test(http10_is_closed_after_and_never_chunked),
         cmocka_unit_test(connection_close_is_honoured),
         cmocka_unit_test(a_malformed_head_is_answered_and_ends_the_connection),
+        cmocka_unit_test(another_protocol_gets_no_answer_and_the_end),
         cmocka_unit_test(a_refusal_knows_its_request),
         cmocka_unit_test(continue_is_sent_when_the_sink_says_so),
         cmocka_unit_test(a_refused_expectation_closes_without_reading_the_body),
