@@ -64,12 +64,17 @@ static const size_t large_bytes[] = {
 
 static uint32_t class_of(size_t total)
 {
+#ifdef TR_ARENA_EMULATE
+    (void)total;
+    return CLASS_HEAP; /* each block its own, so that ASan sees */
+#else
     if (total <= SMALL_BYTES)
         return (uint32_t)((total + STEP_BYTES - 1) / STEP_BYTES);
     uint32_t cls = CLASS_LEAD;
     while (cls < CLASS_HEAP && total > large_bytes[cls])
         cls++;
     return cls;
+#endif
 }
 
 static size_t class_bytes(uint32_t cls)
@@ -155,9 +160,6 @@ void *tr_h2_pool_alloc(struct tr_h2_pool *pool, size_t size)
         return NULL;
     size_t total = size + sizeof(struct block);
     uint32_t cls = class_of(total);
-#ifdef TR_ARENA_EMULATE
-    cls = CLASS_HEAP; /* each block its own, so that ASan sees */
-#endif
     struct block *b = pool->free[cls];
     if (b) {
         pool->free[cls] = b->next;

@@ -295,29 +295,33 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* DATA or HEADERS has left. */
+static void message_sent(struct tr_h2_conn *conn, struct tr_h2_stream *st,
+                         const nghttp2_frame_hd *hd)
+{
+    st->sent_ns = now_ns(conn);
+    if (hd->type == NGHTTP2_DATA) {
+        TR_DCHECK(conn->buffered >= hd->length);
+        conn->buffered -= hd->length;
+        conn->writable_due = conn->writable_due || st->above_high;
+    }
+    if (!(hd->flags & NGHTTP2_FLAG_END_STREAM))
+        return;
+    st->local_end = true;
+    if (st->no_error_due && !st->remote_end)
+        tr_h2_stream_rst(st, NGHTTP2_NO_ERROR);
+}
+
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct tr_h2_conn *conn = tr_h2_conn_of_sess(user);
-    struct tr_h2_stream *st;
+    struct tr_h2_stream *st = frame->hd.stream_id ? stream_of(ng, frame->hd.stream_id) : NULL;
     switch (frame->hd.type) {
     case NGHTTP2_DATA:
     case NGHTTP2_HEADERS:
         tr_h2_bucket_give(&conn->flood, FLOOD_EARNED, FLOOD_BURST);
-        st = stream_of(ng, frame->hd.stream_id);
-        if (!st)
-            break;
-        st->sent_ns = now_ns(conn);
-        if (frame->hd.type == NGHTTP2_DATA) {
-            TR_DCHECK(conn->buffered >= frame->hd.length);
-            conn->buffered -= frame->hd.length;
-            if (st->above_high)
-                conn->writable_due = true;
-        }
-        if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
-            st->local_end = true;
-            if (st->no_error_due && !st->remote_end)
-                tr_h2_stream_rst(st, NGHTTP2_NO_ERROR);
-        }
+        if (st)
+            message_sent(conn, st, &frame->hd);
         break;
     case NGHTTP2_GOAWAY:
         /* nghttp2 ends the connection of itself */
@@ -329,7 +333,6 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_RST_STREAM:
         conn->refused_ns = now_ns(conn);
-        st = stream_of(ng, frame->hd.stream_id);
         if (!(st && st->own_reset))
             resets_take(conn);
         break;

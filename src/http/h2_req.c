@@ -47,14 +47,14 @@ static void req_rst(struct tr_h2_req *req, uint32_t code)
     tr_h2_client_kick(req->client);
 }
 
-enum tr_err tr_h2_req_new(struct tr_h2_client *client, const struct tr_h2_req_params *p,
+enum tr_err tr_h2_req_new(struct tr_h2_client *client, const struct tr_h2_req_params *params,
                           struct tr_h2_req **ret_req)
 {
     if (tr_h2_client_room(client) == 0)
         return TR_ERR_UPSTREAM_ACTIVE;
     nghttp2_nv stack[TR_H2_NV_STACK];
     size_t count = 0;
-    nghttp2_nv *nva = tr_h2_nvs(&client->sess, p->headers->count + 4u, stack);
+    nghttp2_nv *nva = tr_h2_nvs(&client->sess, params->headers->count + 4u, stack);
     struct tr_h2_req *req = tr_h2_pool_alloc(client->sess.pool, sizeof *req);
     if (!nva || !req) {
         tr_h2_pool_free(client->sess.pool, req);
@@ -62,21 +62,23 @@ enum tr_err tr_h2_req_new(struct tr_h2_client *client, const struct tr_h2_req_pa
             tr_h2_nvs_done(&client->sess, nva, stack);
         return TR_ERR_NOMEM;
     }
-    *req = (struct tr_h2_req){
-        .client = client,
-        .events = p->events,
-        .ctx = p->ctx,
-        .arena = p->arena,
-        .src = {.buf = p->body, .pos = p->body_pos, .ready = p->body->len - p->body_hold, .end = p->end},
-        .rst_code = ~0u};
-    nva[count++] = tr_h2_nv_static(":method", 7, p->method);
-    nva[count++] = tr_h2_nv_static(":scheme", 7, p->scheme);
-    nva[count++] = tr_h2_nv_static(":path", 5, p->path);
-    nva[count++] = tr_h2_nv_static(":authority", 10, p->authority);
-    for (uint32_t i = 0; i < p->headers->count; i++)
-        nva[count++] = tr_h2_nv(&p->headers->items[i]);
+    *req = (struct tr_h2_req){.client = client,
+                              .events = params->events,
+                              .ctx = params->ctx,
+                              .arena = params->arena,
+                              .src = {.buf = params->body,
+                                      .pos = params->body_pos,
+                                      .ready = params->body->len - params->body_hold,
+                                      .end = params->end},
+                              .rst_code = ~0u};
+    nva[count++] = tr_h2_nv_static(":method", 7, params->method);
+    nva[count++] = tr_h2_nv_static(":scheme", 7, params->scheme);
+    nva[count++] = tr_h2_nv_static(":path", 5, params->path);
+    nva[count++] = tr_h2_nv_static(":authority", 10, params->authority);
+    for (uint32_t i = 0; i < params->headers->count; i++)
+        nva[count++] = tr_h2_nv(&params->headers->items[i]);
     nghttp2_data_provider body = tr_h2_source_provider(&req->src);
-    bool empty = p->end && tr_h2_source_queued(&req->src) == 0;
+    bool empty = params->end && tr_h2_source_queued(&req->src) == 0;
     int32_t id =
         nghttp2_submit_request(client->sess.ng, NULL, nva, count, empty ? NULL : &body, req);
     tr_h2_nvs_done(&client->sess, nva, stack);

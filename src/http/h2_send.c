@@ -90,7 +90,7 @@ void tr_h2_stream_rst(struct tr_h2_stream *st, uint32_t code)
 /* Room of the whole connection, with a gap between stopping and going on. */
 static bool conn_has_room(const struct tr_h2_conn *conn)
 {
-    return conn->buffered < conn->base.limits->max_buffered_bytes / 4 * 3;
+    return conn->buffered < (size_t)conn->base.limits->max_buffered_bytes / 4 * 3;
 }
 
 void tr_h2_conn_writable(struct tr_h2_conn *conn)

@@ -138,15 +138,15 @@ static enum tr_err open_stream(struct tr_ucall *call, struct tr_uconn *conn)
     return TR_OK;
 }
 
-bool tr_ucall_assign(struct tr_ucall *call, struct tr_uconn *conn)
+enum tr_err tr_ucall_assign(struct tr_ucall *call, struct tr_uconn *conn)
 {
     tr_list_remove(&call->node);
-    if (open_stream(call, conn) != TR_OK) {
+    enum tr_err err = open_stream(call, conn);
+    if (err)
         tr_list_push_front(&call->cluster->pending, &call->node);
-        return false;
-    }
-    leave_pending(call);
-    return true;
+    else
+        leave_pending(call);
+    return err;
 }
 
 static bool take_slot(_Atomic uint32_t *count, uint32_t max)
@@ -157,30 +157,30 @@ static bool take_slot(_Atomic uint32_t *count, uint32_t max)
     return false;
 }
 
-enum tr_err tr_ucall_start(struct tr_ucall *call, struct tr_cluster *c)
+enum tr_err tr_ucall_start(struct tr_ucall *call, struct tr_cluster *cluster)
 {
-    const struct tr_upstream *u = c->upstream;
-    call->cluster = c;
+    const struct tr_upstream *u = cluster->upstream;
+    call->cluster = cluster;
     call->stream = NULL;
     call->conn = NULL;
     call->req_ready = call->req->len - call->req_hold;
     tr_list_init(&call->node);
     if (!take_slot(&u->shared->active, u->conf->max_requests)) {
-        TR_STAT_ADD(c->stats.active_overflow, 1);
+        TR_STAT_ADD(cluster->stats.active_overflow, 1);
         return TR_ERR_UPSTREAM_ACTIVE;
     }
     /* those who wait come first */
-    struct tr_uconn *conn = tr_list_empty(&c->pending) ? tr_cluster_conn(c) : NULL;
+    struct tr_uconn *conn = tr_list_empty(&cluster->pending) ? tr_cluster_conn(cluster) : NULL;
     enum tr_err err = TR_OK;
     if (conn) {
         err = open_stream(call, conn);
     } else if (take_slot(&u->shared->pending, u->conf->max_pending)) {
-        call->pending_since_ns = tr_cluster_now(c);
-        tr_list_push_back(&c->pending, &call->node);
-        TR_STAT_SET(c->stats.pending_requests, c->stats.pending_requests + 1);
-        tr_cluster_kick(c);
+        call->pending_since_ns = tr_cluster_now(cluster);
+        tr_list_push_back(&cluster->pending, &call->node);
+        TR_STAT_SET(cluster->stats.pending_requests, cluster->stats.pending_requests + 1);
+        tr_cluster_kick(cluster);
     } else {
-        TR_STAT_ADD(c->stats.pending_overflow, 1);
+        TR_STAT_ADD(cluster->stats.pending_overflow, 1);
         err = TR_ERR_UPSTREAM_PENDING;
     }
     if (err)

@@ -83,8 +83,11 @@ static void on_task(struct tr_task *task)
     }
     while ((call = oldest(c)) != NULL) {
         struct tr_uconn *conn = tr_cluster_conn(c);
-        if (!conn || !tr_ucall_assign(call, conn))
+        enum tr_err err = conn ? tr_ucall_assign(call, conn) : TR_OK;
+        if (!conn)
             break;
+        if (err)
+            tr_ucall_end(call, err, ~0u, NULL);
     }
     if (oldest(c) && !tr_cluster_has_ready(c))
         fail_pending(c, !tr_cluster_is_connecting(c) && !is_resolving(c));
@@ -142,34 +145,34 @@ enum tr_err tr_cluster_new(struct tr_hworker *worker, struct tr_dns *dns,
     return TR_OK;
 }
 
-void tr_cluster_retire(struct tr_cluster *c)
+void tr_cluster_retire(struct tr_cluster *cluster)
 {
-    c->retired = true;
-    tr_cluster_kick(c);
+    cluster->retired = true;
+    tr_cluster_kick(cluster);
 }
 
-void tr_cluster_free(struct tr_cluster *c)
+void tr_cluster_free(struct tr_cluster *cluster)
 {
-    if (!c)
+    if (!cluster)
         return;
-    c->freeing = true;
-    for (uint32_t i = 0; i < c->name_count; i++)
-        tr_uname_stop(&c->names[i]);
+    cluster->freeing = true;
+    for (uint32_t i = 0; i < cluster->name_count; i++)
+        tr_uname_stop(&cluster->names[i]);
     struct tr_ucall *call;
-    while ((call = oldest(c)) != NULL)
+    while ((call = oldest(cluster)) != NULL)
         tr_ucall_end(call, TR_ERR_UPSTREAM_CLOSED, ~0u, NULL);
-    c->live_count = 0;
-    tr_list_for_each (it, next, &c->endpoints) /* active calls end with their connections */
+    cluster->live_count = 0;
+    tr_list_for_each (it, next, &cluster->endpoints) /* active calls end with their connections */
         tr_uendpoint_free(tr_container_of(it, struct tr_uendpoint, node));
-    TR_ASSERT(tr_list_empty(&c->active));
-    tr_timer_stop(&c->timer);
-    tr_task_cancel(&c->task);
-    tr_free(c->names);
-    tr_free(c->live);
-    tr_free(c);
+    TR_ASSERT(tr_list_empty(&cluster->active));
+    tr_timer_stop(&cluster->timer);
+    tr_task_cancel(&cluster->task);
+    tr_free(cluster->names);
+    tr_free(cluster->live);
+    tr_free(cluster);
 }
 
-const struct tr_cluster_stats *tr_cluster_stats(const struct tr_cluster *c)
+const struct tr_cluster_stats *tr_cluster_stats(const struct tr_cluster *cluster)
 {
-    return &c->stats;
+    return &cluster->stats;
 }

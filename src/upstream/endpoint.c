@@ -11,7 +11,7 @@ enum tr_err tr_uendpoint_new(struct tr_cluster *c, const struct tr_endpoint_conf
 {
     if (c->live_count == c->live_cap) {
         uint32_t cap = c->live_cap ? c->live_cap * 2 : 8;
-        struct tr_uendpoint **live = tr_realloc(c->live, cap * sizeof *live);
+        struct tr_uendpoint **live = tr_realloc(c->live, cap * sizeof(void *));
         if (!live)
             return TR_ERR_NOMEM;
         c->live = live;

@@ -139,7 +139,7 @@ void tr_uconn_drain(struct tr_uconn *conn);
 /* Ends it for its owner. */
 void tr_ucall_end(struct tr_ucall *call, enum tr_err err, uint32_t h2_code,
                   const struct tr_headers *trailers);
-/* Puts a pending call on a connection. False: it could not be, and is still pending. */
-bool tr_ucall_assign(struct tr_ucall *call, struct tr_uconn *conn);
+/* Puts a pending call on a connection; on failure (NOMEM) it is still pending. */
+enum tr_err tr_ucall_assign(struct tr_ucall *call, struct tr_uconn *conn);
 
 #endif
