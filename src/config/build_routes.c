@@ -93,7 +93,9 @@ static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct
     }
     if (tr_template_parse(text, &snap->arena, tmpl, &st) ||
         tr_plan_compile(rpc, rule->verb, tmpl, rule, &snap->arena, plan, &st)) {
-        problem_status(r, rpc->full_name, &st);
+        struct tr_span why = tr_status_text(&st);
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: %.*s %.*s: %.*s", (int)rpc->full_name.len, rpc->full_name.ptr,
+                   (int)rule->verb.len, rule->verb.ptr, (int)text.len, text.ptr, (int)why.len, why.ptr);
         return;
     }
     struct tr_route *route = route_new(snap);
@@ -252,7 +254,8 @@ void tr_build_routes(struct tr_build *b)
     struct tr_status st;
     tr_status_clear(&st);
     struct tr_typepool_stats stats = tr_typepool_stats(snap->pool);
-    if (tr_typepool_freeze(snap->pool, stats.messages <= 20000, &st))
+    /* a pool that could not be linked has been told of already */
+    if (tr_typepool_freeze(snap->pool, stats.messages <= 20000, &st) && snap->problems.errors == 0)
         problem_status(&r, TR_SPAN("descriptors"), &st);
     if (tr_router_freeze(snap->router) == TR_OK && snap->problems.errors == 0)
         tr_router_shadowed(snap->router, on_shadowed, b);

@@ -8,6 +8,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "gateway/args.h"
 #include "gateway/cmd.h"
 
 #ifndef TR_VERSION
@@ -16,8 +17,14 @@
 
 int tr_cmd_version(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    struct tr_args args = {.verb = "version",
+                           .help = "Usage: transom version\n"
+                                   "Print the version of transom, and those of the libraries that it is linked with.\n"};
+    int status = tr_args_parse(&args, argc, argv, "", false);
+    if (status >= 0)
+        return status;
+    if (args.rest_count)
+        return tr_cmd_usage("version", "unexpected argument '%s'", args.rest[0]);
     uint32_t b = BrotliDecoderVersion();
     (void)printf("transom %s\n", TR_VERSION);
     (void)printf("nghttp2 %s\n", nghttp2_version(0)->version_str);

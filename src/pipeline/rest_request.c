@@ -242,7 +242,7 @@ static enum tr_err proto_message(struct tr_exchange *x, struct tr_rest *r, struc
             err = tr_buf_append(&x->req, tr_span(len, tr_wire_put_varint(len, bytes.len)));
     }
     /* A message that is no message is the client's error, not the backend's. */
-    const char *p = bytes.ptr, *end = bytes.ptr + bytes.len;
+    const char *p = bytes.ptr, *end = bytes.len ? bytes.ptr + bytes.len : p;
     while (!err && p < end) {
         uint32_t number, type;
         if (!tr_wire_tag(&p, end, &number, &type) || !tr_wire_skip(&p, end, number, type))

@@ -7,6 +7,8 @@ ROOT = Path(__file__).resolve().parents[3]
 BUILD = Path(os.environ.get("TRANSOM_BUILD", ROOT / "build" / "dev")).resolve()
 BINARY = Path(os.environ.get("TRANSOM_BIN", BUILD / "src" / "gateway" / "transom"))
 
+SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()
+
 
 def descriptor_set(name):
     return BUILD / "descriptors" / (name + ".pb")

@@ -111,6 +111,7 @@ class H2:
         self.h2.initiate_connection()
         self.flush()
         self.streams = {}
+        self.inbound = b""
         self.goaway = None
         self.eof = False
         self.end_at = None
@@ -147,8 +148,14 @@ class H2:
         if not data:
             self.eof = True
             return False
-        for event in self.h2.receive_data(data):
-            self._on(event)
+        self.inbound += data
+        while len(self.inbound) >= 9 and len(self.inbound) >= 9 + int.from_bytes(self.inbound[:3], "big"):
+            n = 9 + int.from_bytes(self.inbound[:3], "big")
+            one, self.inbound = self.inbound[:n], self.inbound[n:]
+            for event in self.h2.receive_data(one):
+                self._on(event)
+            if one[3] == 7:  # after GOAWAY streams go on (RFC 9113 §6.8), which hyper-h2 does not allow for
+                self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
         self.flush()
         return True
 

@@ -1,0 +1,238 @@
+"""The command line (SPEC §1): check, routes, explain, version; GNU conventions and exit statuses."""
+import json
+import os
+
+import pytest
+
+from env.build import descriptor_set
+from env.gateway import base_config, run
+
+VERBS = ["serve", "check", "routes", "explain", "demo", "version"]
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(**changes):
+        path = tmp_path / "transom.json"
+        path.write_text(json.dumps(base_config(["127.0.0.1:1"], **changes), indent=2))
+        return path
+    return write
+
+
+# -- conventions ------------------------------------------------------------------------------------------------------------
+
+def test_help_everywhere():
+    done = run("--help")
+    assert done.returncode == 0 and all(v in done.stdout for v in VERBS) and not done.stderr
+    for verb in VERBS:
+        done = run(verb, "--help")
+        assert done.returncode == 0 and done.stdout.startswith(("Usage:", "usage:")) and verb in done.stdout, verb
+
+
+@pytest.mark.parametrize("args", [[], ["fly"], ["check"], ["check", "--nope"], ["serve"], ["routes", "--config"], ["explain", "--config", "x"], ["version", "x", "y"][:1] + ["--bad"]])
+def test_wrong_usage_is_2(args):
+    done = run(*args)
+    assert done.returncode == 2 and done.stderr and not done.stdout
+
+
+def test_version_names_the_libraries():
+    done = run("version")
+    assert done.returncode == 0
+    for name in ("transom", "nghttp2", "OpenSSL", "c-ares", "jansson", "zlib", "zstd", "brotli"):
+        assert name.lower() in done.stdout.lower()
+    assert run("--version").stdout == done.stdout
+
+
+# -- check ------------------------------------------------------------------------------------------------------------------
+
+def test_check_of_a_good_configuration(config):
+    done = run("check", "--config", config())
+    assert done.returncode == 0 and "ok" in done.stdout and "0 warnings" in done.stdout
+
+
+def test_check_shows_every_problem(config):
+    path = config(listeners=[{"address": "127.0.0.1:0", "bogus": 1}], upstreams={"main": {"endpoints": ["127.0.0.1:1"], "connect_timeout": "soon"}},
+                  services=[{"name": "test.v1.EverythingService", "upstream": "nope"}, {"name": "no.Such", "upstream": "main"}],
+                  policies={"*": {"timeot": "1s"}, "no.such.*": {"timeout": "1s"}})
+    done = run("check", "--config", path)
+    assert done.returncode == 1
+    for want in ("/listeners/0/bogus", "/upstreams/main/connect_timeout", "/services/0", "/services/1", "/policies/*/timeot", "timeout", "/policies/no.such.*", "5 errors"):
+        assert want in done.stdout, (want, done.stdout)
+    lines = path.read_text().splitlines()
+    row = next(i for i, line in enumerate(lines, 1) if "bogus" in line)
+    assert f"{path}:{row}:" in done.stdout
+
+
+def test_check_names_both_methods_of_a_conflict(config):
+    path = config(http_rules=[{"selector": "test.v1.EverythingService.EchoString", "get": "/same/{value}"}, {"selector": "test.v1.EverythingService.Bare", "get": "/same/{text}"}])
+    done = run("check", "--config", path)
+    assert done.returncode == 1 and "test.v1.EverythingService.EchoString" in done.stdout and "test.v1.EverythingService.Bare" in done.stdout
+
+
+BAD_RULES = [
+    ({"selector": "test.v1.EverythingService.Bare", "get": "/x/{nope}"}, "nope"),
+    ({"selector": "test.v1.EverythingService.Bare", "get": "/x/{text}/{text}"}, "text"),
+    ({"selector": "test.v1.EverythingService.Bare", "get": "/x/{text={number}}"}, "/x/"),
+    ({"selector": "test.v1.EverythingService.Bare", "get": "no-slash"}, "no-slash"),
+    ({"selector": "test.v1.EverythingService.Bare", "get": "/a/**/b/**"}, "**"),
+    ({"selector": "test.v1.EverythingService.Bare", "post": "/x", "body": "nope"}, "nope"),
+    ({"selector": "test.v1.EverythingService.Bare", "get": "/x", "response_body": "nope"}, "nope"),
+    ({"selector": "test.v1.EverythingService.Bare"}, "Bare"),
+    ({"selector": "test.v1.EverythingService.Bare", "get": "/x", "additional_bindings": [{"get": "/y", "additional_bindings": [{"get": "/z"}]}]}, "additional_bindings"),
+    ({"selector": "test.v1.EverythingService.Query", "get": "/x/{leaves}"}, "leaves"),
+]
+
+
+@pytest.mark.parametrize("rule,word", BAD_RULES, ids=[str(i) for i in range(len(BAD_RULES))])
+def test_check_refuses_bad_rules(config, rule, word):
+    done = run("check", "--config", config(http_rules=[rule]))
+    assert done.returncode == 1 and word in done.stdout, done.stdout
+
+
+def test_check_warns_of_a_selector_that_names_nothing(config):
+    done = run("check", "--config", config(http_rules=[{"selector": "test.v1.EverythingService.NoSuch", "get": "/x"}]))
+    assert done.returncode == 0 and "/http_rules/0" in done.stdout and "warning" in done.stdout
+
+
+BAD_CONFIGS = [
+    ("", None), ("{", None), ("[]", None), ('{"descriptors": []}', None), ('{"descriptors": ["x.pb"], "descriptors": []}', None),
+    ('{"descriptors": ["nowhere.pb"], "upstreams": {}, "services": []}', "nowhere.pb"), ("{} x", None), ('{"a":1e999}', None),
+    ('{"workers": "two", "descriptors": [], "upstreams": {}, "services": []}', "/workers"),
+    ('{"workers": 1000, "descriptors": [], "upstreams": {}, "services": []}', "/workers"),
+]
+
+
+@pytest.mark.parametrize("text,word", BAD_CONFIGS, ids=[b[0][:30] or "empty" for b in BAD_CONFIGS])
+def test_files_that_are_no_configuration(tmp_path, text, word):
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    done = run("check", "--config", path)
+    assert done.returncode == 1 and str(path) in done.stdout + done.stderr
+    if word:
+        assert word in done.stdout + done.stderr
+    assert run("serve", "--config", path).returncode == 1
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    done = run("check", "--config", tmp_path / "none.json")
+    assert done.returncode == 1 and "none.json" in done.stdout + done.stderr
+
+
+def test_a_descriptor_set_that_is_none(config, tmp_path):
+    (tmp_path / "bad.pb").write_bytes(b"\xff\xfe not protobuf" * 10)
+    done = run("check", "--config", config(descriptors=[str(tmp_path / "bad.pb")]))
+    assert done.returncode == 1 and "/descriptors/0" in done.stdout
+
+
+def test_relative_paths_are_relative_to_the_file(config, tmp_path):
+    (tmp_path / "set.pb").write_bytes(descriptor_set("everything").read_bytes())
+    path = config(descriptors=["set.pb"])
+    os.chdir("/")
+    assert run("check", "--config", path).returncode == 0
+
+
+def test_check_warns_of_routes_that_can_never_match(config):
+    path = config(http_rules=[{"selector": "test.v1.EverythingService.EchoString", "get": "/v/{value=a}"}, {"selector": "test.v1.EverythingService.Bare", "get": "/v/a"}], on_route_conflict="first")
+    done = run("check", "--config", path)
+    assert done.returncode == 0 and "warning" in done.stdout, done.stdout
+
+
+def test_no_certificate(config, tmp_path):
+    done = run("check", "--config", config(listeners=[{"address": "127.0.0.1:0", "tls": {"certificate": "none.crt", "private_key": "none.key"}}]))
+    assert done.returncode == 1 and "none.crt" in done.stdout
+
+
+def test_serve_of_an_address_in_use(config, backend):
+    done = run("serve", "--config", config(listeners=[{"address": f"127.0.0.1:{backend.port}"}]), timeout=20)
+    assert done.returncode == 1 and str(backend.port) in done.stderr
+
+
+# -- routes -----------------------------------------------------------------------------------------------------------------
+
+def test_routes_text(config):
+    done = run("routes", "--config", config())
+    assert done.returncode == 0
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[0][:4] == ["VERB", "TEMPLATE", "METHOD", "DIALECT"]
+    assert ["GET", "/test/v1/echo/{f_string}", "test.v1.EverythingService.Echo", "rest", "default"] in rows
+
+
+def test_routes_json(config):
+    done = run("routes", "--config", config(policies={"*": {"timeout": "1s"}, "test.v1.EverythingService.Fail": {"pretty": True}}), "--json")
+    routes = json.loads(done.stdout)
+    fail = [r for r in routes if r["method"].endswith(".Fail")]
+    assert {"verb", "template", "method", "dialect"} <= set(fail[0]) and "test.v1.EverythingService.Fail" in fail[0]["policy_sources"]
+    assert any(r["dialect"] == "grpc" for r in routes)
+
+
+# -- explain ----------------------------------------------------------------------------------------------------------------
+
+def explain(path, *args):
+    return run("explain", "--config", path, *args)
+
+
+def test_explain_a_request(config):
+    done = explain(config(policies={"test.v1.*": {"timeout": "2s"}}), "GET", "/test/v1/query/t/5?texts=a%20b&leaf.number=3")
+    assert done.returncode == 0
+    out = done.stdout
+    assert "/test/v1/query/{leaf.text}/{number}" in out and "test.v1.EverythingService.Query" in out and "main" in out and "127.0.0.1:1" in out
+    message = json.loads(out[out.index("{\n"):out.index("\n}") + 2])
+    assert message == {"texts": ["a b"], "leaf": {"text": "t", "number": 3}, "number": 5}
+    assert any(line.strip().startswith("timeout = ") and "2s" in line and "test.v1.*" in line for line in out.splitlines())
+
+
+def test_explain_a_body(config):
+    done = explain(config(), "POST", "http://api.example.com/test/v1/echo", "-H", "content-type: application/json", "-d", '{"fString":"x"}')
+    assert done.returncode == 0 and '"fString": "x"' in done.stdout
+    done = explain(config(), "POST", "/test/v1/echo", "-H", "content-type: application/json", "-d", '{"fInt32":"x"}')
+    assert done.returncode == 1 and "400" in done.stdout and "f_int32" in done.stdout and "column" in done.stdout
+
+
+def test_explain_near_misses(config):
+    done = explain(config(), "GET", "/test/v1/trees/t/oak")
+    assert done.returncode == 1 and "404" in done.stdout and "walk" in done.stdout
+    done = explain(config(), "DELETE", "/test/v1/echo")
+    assert done.returncode == 1 and "405" in done.stdout and "POST" in done.stdout
+
+
+def test_explain_does_what_the_gateway_does(config, gateway, backend):
+    """The same requests, offline and served: the same message, or the same refusal."""
+    from env.http1 import H1
+    path = config()
+    for target in ("/test/v1/echo/a%2Fb", "/test/v1/files/a%2Fb/c", "/test/v1/echo/%zz", "/test/v1/query?number=x", "/test/v1/echo?fInt32=4&mString[a]=b", "/nope"):
+        with H1(gateway.port) as http:
+            served, told = http.request("GET", target), explain(path, "GET", target)
+        assert (served.status == 200) == (told.returncode == 0), target
+        if served.status == 200:
+            out = told.stdout
+            assert json.loads(out[out.index("\n{") + 1:out.index("\npolicy:")]) == served.json()
+        else:
+            assert served.json()["details"][0]["reason"] in told.stdout
+
+
+# -- demo -------------------------------------------------------------------------------------------------------------------
+
+def test_demo_serves_the_bookstore():
+    import re
+    import signal
+    import subprocess
+    from env.build import BINARY
+    from env.gateway import sanitizer_env
+    from env.http1 import H1
+    demo = subprocess.Popen([str(BINARY), "demo", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=sanitizer_env())
+    try:
+        line = ""
+        while "http://" not in line:
+            line = demo.stdout.readline()
+            assert line, demo.stderr.read()
+        port = int(re.search(r"http://[^:]+:(\d+)", line).group(1))
+        with H1(port) as http:
+            shelves = http.request("GET", "/v1/shelves")
+            assert shelves.status == 200 and shelves.json()["shelves"]
+            created = http.request("POST", "/v1/shelves", [("content-type", "application/json")], '{"theme":"tests"}')
+            assert created.status == 200 and created.json()["theme"] == "tests"
+            assert http.request("GET", "/v1/shelves/none/books/none").status == 404
+    finally:
+        demo.send_signal(signal.SIGTERM)
+        out, err = demo.communicate(timeout=20)
+    assert demo.returncode == 0, err
