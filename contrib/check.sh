@@ -61,8 +61,8 @@ stage_e2e() {
     build release transom descriptors bench_backend && build asan transom || return 1
     local venv bad=0
     venv=$(conformance/venv.sh) || return 1
-    TRANSOM=$PWD/build/release/src/gateway/transom TRANSOM_BUILD=$PWD/build/release "$venv/bin/python" -m pytest -q -x --no-header -p no:cacheprovider tests/e2e || bad=1
-    TRANSOM=$PWD/build/asan/src/gateway/transom TRANSOM_BUILD=$PWD/build/release "$venv/bin/python" -m pytest -q -x --no-header -p no:cacheprovider tests/e2e || bad=1
+    TRANSOM_BUILD=$PWD/build/release "$venv/bin/python" -m pytest -q -x --no-header -p no:cacheprovider tests/e2e || bad=1
+    TRANSOM_BIN=$PWD/build/asan/src/gateway/transom TRANSOM_BUILD=$PWD/build/release "$venv/bin/python" -m pytest -q -x --no-header -p no:cacheprovider tests/e2e || bad=1
     return $bad
 }
 stage_conformance() { build release && conformance/run.sh; }
