@@ -1,4 +1,4 @@
-"""What the floods need: a gateway with short limits before a gRPC backend, an honest client beside the attack, raw connections.
+"""What the floods need, and httplint_answers.py: a gateway with short limits before a gRPC backend, an honest client beside the attack, raw connections.
 
 Everything is on loopback. The gateway has one worker, so that attacker and honest client share a thread; the backend runs in a process of
 its own (`python flood_world.py`), with grpcio and without the gateway's code."""
@@ -61,17 +61,34 @@ def backend_main():
     def chat(requests, context):
         yield from requests
 
+    def unary(name):
+        fixed = {"ListShelves": field(1, field(1, b"shelves/1")),
+                 "GetNote": field(1, b"n") + field(2, b"n" * NOTE_BYTES), "DeleteBook": b"",
+                 "DownloadCover": field(1, b"image/svg+xml") + field(2, b"<svg/>")}
+        answer = fixed.get(name, field(1, b"shelves/1"))
+
+        def behave(request, context):
+            told = dict(context.invocation_metadata())
+            if "x-sleep" in told:
+                time.sleep(float(told["x-sleep"]))
+            if "x-code" in told:
+                context.abort(next(c for c in grpc.StatusCode if c.value[0] == int(told["x-code"])), "as it was told to: \u00e9")
+            context.send_initial_metadata((("x-initial", "1"), ("location" if name == "CreateShelf" else "x-location", "/v1/shelves/1")))
+            context.set_trailing_metadata((("x-trailing", "1"),))
+            return answer
+        return behave
+
     class Handler(grpc.GenericRpcHandler):
         def service(self, call):
             name = call.method.rsplit("/", 1)[1]
             if name == "StreamBooks":
-                return grpc.unary_stream_rpc_method_handler(stream_books)
+                few = dict(call.invocation_metadata).get("x-few")
+                return grpc.unary_stream_rpc_method_handler((lambda request, context: iter([book[:19]] * int(few))) if few else stream_books)
             if name == "ImportBooks":
                 return grpc.stream_unary_rpc_method_handler(import_books)
             if name == "Chat":
                 return grpc.stream_stream_rpc_method_handler(chat)
-            answer = field(1, b"shelves/1") + (field(2, b"n" * NOTE_BYTES) if name == "GetNote" else b"")
-            return grpc.unary_unary_rpc_method_handler(lambda request, context: answer)
+            return grpc.unary_unary_rpc_method_handler(unary(name))
 
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(256), options=[
         ("grpc.so_reuseport", 0), ("grpc.max_concurrent_streams", 1000), ("grpc.max_receive_message_length", -1)])
@@ -100,17 +117,17 @@ REPORT = re.compile(r"ERROR: \w+Sanitizer|runtime error:|assertion", re.I)
 
 
 class Gateway:
-    def __init__(self, transom, descriptors, backend_port, **limits):
+    def __init__(self, transom, build, backend_port, limits=None, policies=None):
         with open(transom, "rb") as f:
             self.sanitized = b"__asan_init" in f.read()
         self.dir = tempfile.TemporaryDirectory()
         config = os.path.join(self.dir.name, "transom.json")
         with open(config, "w") as f:
             json.dump({"listeners": [{"address": "127.0.0.1:0", "max_connections": 400}], "admin": {"address": "127.0.0.1:0"}, "workers": 1,
-                       "drain_delay": "0s", "drain_timeout": "3s", "descriptors": [descriptors],
+                       "drain_delay": "0s", "drain_timeout": "3s", "descriptors": [os.path.abspath(os.path.join(build, "descriptors", "bookstore.pb"))],
                        "upstreams": {"books": {"endpoints": [f"127.0.0.1:{backend_port}"]}},
-                       "services": [{"name": SERVICE, "upstream": "books"}], "limits": {**LIMITS, **limits},
-                       "policies": {"*": POLICY}}, f)
+                       "services": [{"name": SERVICE, "upstream": "books"}], "limits": {**LIMITS, **(limits or {})},
+                       "policies": {"*": POLICY, **(policies or {})}}, f)
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=99:quarantine_size_mb=8:" + os.environ.get("ASAN_OPTIONS", ""),
                    UBSAN_OPTIONS="print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""))
         self.log = open(os.path.join(self.dir.name, "log"), "w+")

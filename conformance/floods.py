@@ -765,7 +765,7 @@ def main():
     chosen = [a for a in ATTACKS if len(sys.argv) < 2 or any(a[0].startswith(n) for n in sys.argv[1:])]
     passed = failed = 0
     with Backend() as backend:
-        gw = Gateway(transom, os.path.abspath(os.path.join(build, "descriptors", "bookstore.pb")), backend.port)
+        gw = Gateway(transom, build, backend.port)
         with Honest(gw.port):  # warm
             time.sleep(0.3)
         for name, fn, counters, growth in chosen:
