@@ -2,7 +2,7 @@
 # Installs what is needed, builds (gcc; clang with sanitizers) and passes every test.
 #
 # Usage: contrib/check.sh [STAGE...]; without arguments all stages, in this order:
-#   layers   includes, libraries, banned functions, documents generated from tables
+#   layers   includes, libraries, banned functions, documents: those generated from tables, names, links, examples
 #   dev      gcc, debug: unit tests, corpora of the fuzz targets
 #   asan     clang, address and undefined: the same
 #   tsan     clang, thread: unit tests of what threads share
@@ -37,7 +37,7 @@ generated() { # the documents that tables make are those that the tables make no
     diff -u contrib/doc/errors.md <("$t" reference errors) || bad=1
     return $bad
 }
-stage_layers() { python3 contrib/check-layers.py && generated; }
+stage_layers() { python3 contrib/check-layers.py && generated && python3 contrib/check-docs.py --examples build/dev/src/gateway/transom; }
 stage_dev() { build dev && tests dev -LE e2e; }
 stage_asan() { build asan && tests asan -LE 'e2e|conformance'; }
 stage_tsan() { build tsan && tests tsan -R 'unit/(base|io|upstream|obs)'; }
