@@ -16,7 +16,7 @@ struct front {
     struct tr_list node;
     struct tr_stream *stream;
     struct tr_timer timer;
-    char first[PREFACE_LEN];
+    char first[PREFACE_LEN]; /* while it may still be the preface */
     size_t first_len;
 };
 
@@ -37,11 +37,10 @@ static void drop(struct front *f, bool abort)
 }
 
 /* The codec takes the stream over. */
-static void hand_on(struct front *f, bool h2)
+static void hand_on(struct front *f, bool h2, struct tr_span first)
 {
     struct tr_worker *w = f->worker;
     struct tr_hconn *conn = NULL;
-    struct tr_span first = tr_span(f->first, f->first_len);
     tr_timer_stop(&f->timer);
     tr_list_remove(&f->node);
     enum tr_err err = h2 ? tr_h2_conn_new(&w->h, &w->p.snap->limits, &w->service, f->stream, first, f, &conn)
@@ -60,7 +59,9 @@ static void hand_on(struct front *f, bool h2)
 static void on_readable(void *ctx)
 {
     struct front *f = ctx;
-    ssize_t n = tr_stream_read(f->stream, f->first + f->first_len, PREFACE_LEN - f->first_len);
+    char *buf = f->worker->h.read_buf;
+    memcpy(buf, f->first, f->first_len);
+    ssize_t n = tr_stream_read(f->stream, buf + f->first_len, TR_HREAD_BYTES - f->first_len);
     if (n == TR_STREAM_AGAIN)
         return;
     if (n <= 0) {
@@ -69,11 +70,14 @@ static void on_readable(void *ctx)
     }
     if (f->first_len == 0) /* from here it is a request, or the beginning of one */
         (void)tr_timer_start(&f->timer, f->worker->p.snap->config.limits.header_timeout);
-    f->first_len += (size_t)n;
-    if (memcmp(f->first, preface, f->first_len) != 0)
-        hand_on(f, false);
-    else if (f->first_len == PREFACE_LEN)
-        hand_on(f, true);
+    size_t len = f->first_len + (size_t)n, head = len < PREFACE_LEN ? len : PREFACE_LEN;
+    bool may_be_h2 = memcmp(buf, preface, head) == 0;
+    if (may_be_h2 && len < PREFACE_LEN) {
+        memcpy(f->first, buf, len);
+        f->first_len = len;
+        return;
+    }
+    hand_on(f, may_be_h2, tr_span(buf, len));
 }
 
 static void on_ready(void *ctx, enum tr_err err)
@@ -87,7 +91,7 @@ static void on_ready(void *ctx, enum tr_err err)
         drop(f, false);
         return;
     }
-    hand_on(f, tr_span_eq(tr_stream_alpn(f->stream), TR_SPAN("h2")));
+    hand_on(f, tr_span_eq(tr_stream_alpn(f->stream), TR_SPAN("h2")), tr_span("", 0));
 }
 
 static void on_writable(void *ctx)
