@@ -4,7 +4,8 @@
 Usage: contrib/check-docs.py [--examples TRANSOM [--write]] [ROOT]; prints each fault and exits 1 when there is one.
 
 With --examples, the ```console blocks of the documents in EXAMPLES are run in order, each document against a new `transom demo`
-(TRANSOM is the binary), and their output is compared with what stands there; --write puts it there instead.
+(TRANSOM is the binary), and their output is compared with what stands there; --write puts it there instead. The README's own service is
+made from its text, and what `transom check`, `routes` and `explain` say of it is compared too.
 """
 import argparse
 import json
@@ -12,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 PORT = "127.0.0.1:8080"  # of the demo, as the documents write it
 EXAMPLES = ["contrib/doc/transcoding.md", "contrib/doc/operating.md"]
@@ -233,9 +235,38 @@ def check_examples(root, transom, write, bad):
     return count
 
 
+def check_readme(root, transom, bad):
+    """One's own service, as the README tells it: its files, its descriptor set, and what transom says of them."""
+    text, count = read(root, "README.md"), 0
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, name in (("proto", "greeter.proto"), ("json", "transom.json")):
+            pathlib.Path(folder, name).write_text(re.search(rf"```{kind}\n(.*?)```", text, re.S).group(1))
+        subprocess.run(["protoc", "-I", ".", "-I", str(root / "protos"), "--include_imports", "--descriptor_set_out=greeter.pb", "greeter.proto"],
+                       cwd=folder, check=True)
+        for block in re.findall(r"```console\n(.*?)```", text, re.S):
+            for command, old in parse_console(block):
+                if not re.match(r"transom (check|routes|explain) ", command):
+                    continue
+                count += 1
+                out = subprocess.run(["bash", "-c", f'transom() {{ "{transom}" "$@"; }}\n{command}'], cwd=folder, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT, text=True, timeout=20).stdout
+                pattern = ".*".join(re.escape(part) for part in old.strip("\n").split("\n...\n"))  # a line of three dots: some were left out
+                if not re.fullmatch(pattern, out.strip("\n"), re.S):
+                    bad.append(f"README.md: '{command}' answers\n{out}")
+        with Demo(transom) as demo:
+            for block in re.findall(r"```console\n(.*?)```", text, re.S):
+                pairs = parse_console(block)
+                if all(c.startswith("curl ") for c, _ in pairs):
+                    for command, old in pairs:
+                        count += 1
+                        if normal(demo.run(command)) != normal(old):
+                            bad.append(f"README.md: '{command}' answers\n{demo.run(command)}")
+    return count
+
+
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--examples", metavar="TRANSOM")
+    p.add_argument("--examples", metavar="TRANSOM", type=lambda t: str(pathlib.Path(t).resolve()))
     p.add_argument("--write", action="store_true")
     p.add_argument("root", nargs="?", default=pathlib.Path(__file__).resolve().parent.parent)
     a = p.parse_args()
@@ -248,7 +279,7 @@ def main():
     check_complete(root, names, bad)
     check_threats(root, bad)
     check_adrs(root, bad)
-    ran = f", {check_examples(root, a.examples, a.write, bad)} examples run" if a.examples else ""
+    ran = f", {check_examples(root, a.examples, a.write, bad) + check_readme(root, a.examples, bad)} examples run" if a.examples else ""
     print("\n".join(bad) if bad else f"docs: {len(docs)} documents{ran}, no fault")
     return 1 if bad else 0
 
