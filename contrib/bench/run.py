@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import types
 
 import data
@@ -147,6 +148,7 @@ def run_cases(env, args, report, results):
             results["cases"][label(*m)] = r
         transom = next((g for g in gateways if g.name == "transom"), None)
         if matrix:
+            time.sleep(2)  # whatever a gateway does when it is quiet
             results["rss_after"] = {g.name: g.rss() for g in gateways}
             print("\nRSS after the run: " + ", ".join(f"{n} {b / MIB:.1f} MiB" for n, b in results["rss_after"].items()), end="")
             if transom:

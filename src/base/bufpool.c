@@ -54,21 +54,36 @@ struct tr_buf tr_bufpool_get(struct tr_bufpool *pool)
     return take(pool, 0);
 }
 
+/* Room for one more of the class, if need be by giving up larger ones: those that a burst of large
+ * answers left must not keep out what is used now. */
+static bool make_room(struct tr_bufpool *pool, unsigned class, size_t cap)
+{
+    if (class == 0)
+        return pool->kept_min + cap <= TR_BUFPOOL_KEEP_MIN;
+    for (unsigned i = TR_BUFPOOL_CLASSES - 1; i > class && pool->kept + cap > TR_BUFPOOL_KEEP; i--)
+        while (pool->free[i] && pool->kept + cap > TR_BUFPOOL_KEEP) {
+            struct tr_buf larger = take(pool, i);
+            pool->dropped += larger.cap;
+            tr_buf_fini(&larger);
+        }
+    return pool->kept + cap <= TR_BUFPOOL_KEEP;
+}
+
 void tr_bufpool_put(struct tr_bufpool *pool, struct tr_buf *b)
 {
     if (b->cap >= TR_BUFPOOL_MIN && b->cap <= TR_BUFPOOL_MAX) {
         unsigned class = log2_of(b->cap) - TR_BUFPOOL_MIN_SHIFT;
-        size_t *kept = kept_of(pool, class);
-        if (*kept + b->cap <= (class == 0 ? TR_BUFPOOL_KEEP_MIN : TR_BUFPOOL_KEEP)) {
+        if (make_room(pool, class, b->cap)) {
             struct tr_bufpool_item *it = (struct tr_bufpool_item *)(void *)b->ptr;
             it->next = pool->free[class];
             it->cap = b->cap;
             pool->free[class] = it;
-            *kept += b->cap;
+            *kept_of(pool, class) += b->cap;
             tr_buf_init(b);
             return;
         }
     }
+    pool->dropped += b->cap;
     tr_buf_fini(b);
 }
 

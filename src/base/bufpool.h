@@ -22,6 +22,7 @@ struct tr_bufpool_item;
 struct tr_bufpool {
     struct tr_bufpool_item *free[TR_BUFPOOL_CLASSES];
     size_t kept_min, kept; /* bytes: of the smallest class, of the others */
+    uint64_t dropped;      /* bytes given back to the heap, since the start */
 };
 
 void tr_bufpool_init(struct tr_bufpool *pool);

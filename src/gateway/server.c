@@ -1,5 +1,6 @@
 #include "gateway/server.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -206,12 +207,22 @@ static void stop(struct tr_server *s)
     tr_free(s->addrs);
 }
 
+/* Memory of a burst goes back to the system. Left alone, glibc raises the threshold above which a block is mapped for itself with
+ * each such block that is freed, and large answers then leave holes in the heap. */
+static void tune_heap(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+    (void)malloc_trim(0); /* what loading the snapshot took for a moment */
+}
+
 int tr_server_run(struct tr_snapshot *snap, const struct tr_server_opts *opts)
 {
     struct tr_server s = {.snap = tr_snapshot_ref(snap), .opts = opts};
     struct tr_status st;
     tr_status_clear(&st);
     (void)signal(SIGPIPE, SIG_IGN);
+    tune_heap();
     tr_log_set_level((enum tr_log_level)snap->config.log_level);
     enum tr_err err = start(&s, &st);
     if (err) {

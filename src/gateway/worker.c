@@ -1,5 +1,6 @@
 #include "gateway/worker.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -10,7 +11,10 @@
 #include "gateway/server.h"
 #include "obs/metrics.h"
 
-#define BLOCKS_KEPT 256 /* arena blocks of 4 KiB: 1 MiB a worker */
+#define BLOCKS_KEPT      256 /* arena blocks of 4 KiB: 1 MiB a worker */
+#define TRIM_AFTER_BYTES ((uint64_t)4 << 20) /* that went back to the heap since the last trim */
+#define TRIM_DELAY_NS    ((uint64_t)1000000000)
+#define TRIM_PAD_BYTES   ((size_t)256 * 1024)
 
 /* ---- connections ---------------------------------------------------------------------------------------------- */
 
@@ -20,9 +24,19 @@ static void on_accept(void *ctx, int fd, const struct tr_addr *peer)
     tr_front_accept(l->worker, l, fd, peer);
 }
 
+/* What bursts of large answers took goes back to the system; free() alone leaves holes in the heap. */
+static void on_trim_timer(struct tr_timer *timer)
+{
+    struct tr_worker *w = tr_container_of(timer, struct tr_worker, trim_timer);
+    w->trimmed = w->bufs.dropped;
+    (void)malloc_trim(TRIM_PAD_BYTES);
+}
+
 static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, const struct tr_status *st)
 {
     struct tr_worker *w = ctx;
+    if (w->bufs.dropped - w->trimmed > TRIM_AFTER_BYTES && !tr_timer_running(&w->trim_timer))
+        (void)tr_timer_start(&w->trim_timer, TRIM_DELAY_NS);
     tr_exchange_service(&w->p, hs, refused, st);
 }
 
@@ -185,6 +199,7 @@ enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32
         return TR_ERR_NOMEM;
     w->service = (struct tr_hservice){.ctx = w, .on_request = on_request, .on_conn_closed = on_conn_closed};
     tr_timer_init(&w->drain_timer, w->loop, on_drain_timer);
+    tr_timer_init(&w->trim_timer, w->loop, on_trim_timer);
     tr_pworker_init(&w->p, &w->h, snap);
     w->p.filters = tr_filters_registry(&w->p.filter_count);
     w->p.health = tr_server_health;
@@ -235,6 +250,7 @@ void tr_worker_fini(struct tr_worker *w)
                 tr_cluster_free(w->p.clusters[i]);
     tr_free(w->p.clusters);
     tr_timer_stop(&w->drain_timer);
+    tr_timer_stop(&w->trim_timer);
     if (w->dns)
         tr_dns_free(w->dns);
     if (w->mailbox)

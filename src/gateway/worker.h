@@ -58,6 +58,8 @@ struct tr_worker {
     struct tr_worker_stats stats;
     struct tr_timer drain_timer;
     uint32_t drain_round;
+    struct tr_timer trim_timer;
+    uint64_t trimmed;       /* bufs.dropped at the last trim */
     _Atomic bool done;
 };
 

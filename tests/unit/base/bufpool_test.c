@@ -113,6 +113,30 @@ static void no_more_than_the_bounds_are_kept(void **state)
     assert_int_equal(pool.kept + pool.kept_min, 0);
 }
 
+static void large_ones_make_room_for_smaller_ones(void **state)
+{
+    (void)state;
+    static struct tr_buf large[20], small[60];
+    struct tr_bufpool pool;
+    tr_bufpool_init(&pool);
+    for (size_t i = 0; i < 20; i++)
+        assert_int_equal(tr_bufpool_reserve(&pool, &large[i], TR_BUFPOOL_MAX), TR_OK);
+    for (size_t i = 0; i < 60; i++)
+        assert_int_equal(tr_bufpool_reserve(&pool, &small[i], 40000), TR_OK);
+    for (size_t i = 0; i < 20; i++)
+        tr_bufpool_put(&pool, &large[i]);
+    for (size_t i = 0; i < 60; i++)
+        tr_bufpool_put(&pool, &small[i]);
+    uint64_t before = tr_alloc_stats().calls;
+    for (size_t i = 0; i < 60; i++)
+        assert_int_equal(tr_bufpool_reserve(&pool, &small[i], 40000), TR_OK);
+    assert_int_equal(tr_alloc_stats().calls, before);
+    for (size_t i = 0; i < 60; i++)
+        tr_bufpool_put(&pool, &small[i]);
+    assert_true(pool.kept <= TR_BUFPOOL_KEEP);
+    tr_bufpool_fini(&pool);
+}
+
 static void without_memory_nothing_is_lost(void **state)
 {
     (void)state;
@@ -142,6 +166,7 @@ int main(void)
         cmocka_unit_test(growing_keeps_the_bytes_and_reuses_buffers),
         cmocka_unit_test(a_capacity_between_two_classes_serves_the_lower),
         cmocka_unit_test(no_more_than_the_bounds_are_kept),
+        cmocka_unit_test(large_ones_make_room_for_smaller_ones),
         cmocka_unit_test(without_memory_nothing_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
