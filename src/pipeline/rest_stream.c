@@ -12,14 +12,14 @@ static enum tr_err put(struct tr_exchange *x, struct tr_span s)
 
 static enum tr_err head(struct tr_exchange *x, struct tr_rest *r, struct tr_span http_body_type)
 {
-    struct tr_span type = r->resp_http_body ? http_body_type : tr_format_type(r->format);
+    struct tr_span type = r->resp_http_body ? http_body_type : tr_accept_type(&x->hs->head.headers, r->format);
     enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), type, TR_TOKEN_CONTENT_TYPE);
     if (!err && r->format == TR_FORMAT_SSE && !r->resp_http_body)
         err = tr_exchange_header(x, TR_SPAN("cache-control"), TR_SPAN("no-cache"), TR_TOKEN_CACHE_CONTROL);
     if (!err && r->choice)
         err = tr_exchange_header(x, TR_SPAN("vary"), TR_SPAN("Accept"), TR_TOKEN_NONE);
     if (!err)
-        err = tr_exchange_send_head(x, 200, -1, x->head_only);
+        err = tr_exchange_send_head(x, 200, x->head_only ? -2 : -1, x->head_only); /* HEAD: a GET would have no length either */
     if (!err && x->head_only)
         tr_exchange_done(x);
     return err;
