@@ -21,9 +21,15 @@ for _ in $(seq 100); do
 done
 [ -n "${base:-}" ] || { cat "$log"; exit 1; }
 
-show() {
+show() { # as it could be typed
+    local word
     printf '\n\033[1m$ curl'
-    printf ' %q' "$@" | sed "s/\\\\//g"
+    for word; do
+        case $word in
+        *[!A-Za-z0-9_./:=-]*) printf " '%s'" "$word" ;;
+        *) printf ' %s' "$word" ;;
+        esac
+    done
     printf '\033[0m\n'
     curl -sS --max-time 10 "$@"
     echo
