@@ -20,37 +20,14 @@ suite_json_test_suite() { "$build/conformance/json_test_suite" "$TRANSOM_VECTORS
 suite_protobuf_json() { conformance/protobuf_json/run.sh "$build"; }
 suite_paths() { python3 conformance/paths.py "$build/conformance/paths" conformance/paths_choices.txt; }
 suite_llhttp() { python3 conformance/llhttp_cases.py "$build/conformance/h1_dump" conformance/llhttp_expected.txt; }
-suite_h1_probe() { "$(conformance/venv.sh)/bin/python" conformance/h1_gateway.py "$transom" "$build/descriptors/bookstore.pb"; }
-suite_h2spec() { with_gateway h2spec_gateway; }
-h2spec_gateway() { H2SPEC_PATH=/v1/shelves conformance/h2spec.sh 127.0.0.1 "$port" "$tls_port"; }
+# A gateway that serves every path; {port}, {tls_port} and {count} are filled in.
+any_path() { "$(conformance/venv.sh)/bin/python" conformance/any_path.py "$transom" "$build/descriptors/bookstore.pb" "$@"; }
+suite_h1_probe() { any_path python3 conformance/h1_probe.py --expected conformance/h1_gateway_expected.txt --count {count} 127.0.0.1 {port}; }
+suite_h2spec() { any_path conformance/h2spec.sh 127.0.0.1 {port} {tls_port}; }
 suite_grpc_interop() { TRANSOM=$transom conformance/grpc_interop.sh; }
 suite_floods() { TRANSOM=$transom "$(conformance/venv.sh)/bin/python" conformance/floods.py; }
 suite_httplint() { TRANSOM=$transom TRANSOM_BUILD=$build "$(conformance/venv.sh)/bin/python" conformance/httplint_answers.py; }
 suite_googleapis() { python3 conformance/googleapis.py "$transom"; }
-
-# Runs a command with the demo as the gateway; $port and $tls_port are set.
-with_gateway() {
-    local log dir pid status
-    dir=$(mktemp -d)
-    log=$dir/log
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
-        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>/dev/null
-    "$transom" demo --port 0 --tls-certificate "$dir/cert.pem" --tls-key "$dir/key.pem" >"$log" 2>&1 &
-    pid=$!
-    for _ in $(seq 50); do
-        port=$(sed -n 's/.* listening http:\/\/[^ ]*:\([0-9]*\).*/\1/p' "$log")
-        tls_port=$(sed -n 's/.* https:\/\/[^ ]*:\([0-9]*\).*/\1/p' "$log")
-        [ -n "$port" ] && break
-        sleep 0.1
-    done
-    if [ -z "$port" ]; then cat "$log"; kill "$pid" 2>/dev/null; return 1; fi
-    if [ "$1" = python3 ]; then "$@" 127.0.0.1 "$port"; else "$@"; fi
-    status=$?
-    kill -TERM "$pid" 2>/dev/null; kill -TERM "$pid" 2>/dev/null
-    wait "$pid" 2>/dev/null
-    rm -rf "$dir"
-    return $status
-}
 
 suites=("$@")
 [ $# -gt 0 ] || suites=(json_test_suite protobuf_json paths llhttp h1_probe h2spec grpc_interop floods httplint googleapis)
