@@ -123,7 +123,7 @@ static void peer_readable(void *ctx)
 
 static const struct tr_stream_events peer_events = {.on_readable = peer_readable};
 
-static void run(struct world *w, const uint8_t *data, size_t size, unsigned mode, size_t piece)
+static void begin(struct world *w, unsigned mode)
 {
     struct tr_stream *server;
     static char read_buf[TR_HREAD_BYTES];
@@ -138,7 +138,8 @@ static void run(struct world *w, const uint8_t *data, size_t size, unsigned mode
                                     .bufs = &w->bufs,
                                     .err_counts = w->errors,
                                     .read_buf = read_buf};
-    /* so many streams and resets that it does not matter when in between the output is flushed */
+    /* without 64 so many streams and resets that it does not matter when in between the output is
+     * flushed */
     w->limits = (struct tr_hlimits){.max_headers = mode & 16 ? 5 : 100,
                                     .max_header_bytes = mode & 16 ? 300 : 65536,
                                     .max_path_bytes = 64,
@@ -153,19 +154,18 @@ static void run(struct world *w, const uint8_t *data, size_t size, unsigned mode
                               &w->conn) == TR_OK);
     tr_stream_set_events(w->peer, &peer_events, w);
     tr_stream_want(w->peer, true, false);
-    for (size_t pos = 0; pos < size;) {
-        size_t n = size - pos < piece ? size - pos : piece;
-        ssize_t sent = tr_stream_write(w->peer, data + pos, n);
-        if (sent < 0)
-            break;
-        pos += (size_t)sent;
+}
+
+static void turns(struct world *w, int n)
+{
+    while (n--)
         tr_loop_turn(w->loop, false);
-    }
-    for (int i = 0; i < 6; i++)
-        tr_loop_turn(w->loop, false);
+}
+
+static void finish(struct world *w)
+{
     tr_stream_close(w->peer, false);
-    for (int i = 0; i < 4; i++)
-        tr_loop_turn(w->loop, false);
+    turns(w, 4);
     FUZZ_CHECK(w->open == 0 || w->conn != NULL);
     if (w->conn)
         tr_hconn_abort(w->conn);
@@ -176,6 +176,21 @@ static void run(struct world *w, const uint8_t *data, size_t size, unsigned mode
     tr_buf_fini(&w->worker.write_buf);
     tr_bufpool_fini(&w->bufs);
     tr_block_cache_fini(&w->blocks);
+}
+
+static void run(struct world *w, const uint8_t *data, size_t size, unsigned mode, size_t piece)
+{
+    begin(w, mode);
+    for (size_t pos = 0; pos < size;) {
+        size_t n = size - pos < piece ? size - pos : piece;
+        ssize_t sent = tr_stream_write(w->peer, data + pos, n);
+        if (sent < 0)
+            break;
+        pos += (size_t)sent;
+        turns(w, 1);
+    }
+    turns(w, 6);
+    finish(w);
 }
 
 /* After a GOAWAY of the client the connection ends as soon as it is idle, which depends on the

@@ -25,7 +25,7 @@ static void assert_goaway(uint32_t code)
 
 static void assert_rst(uint32_t id, uint32_t code)
 {
-    struct frame f;
+    struct frame f = {0};
     assert_true(f_find(&w.rx, F_RST, id, &f));
     assert_int_equal(f_read_u32(f.payload), code);
 }
@@ -170,7 +170,7 @@ static void h2_conn_gives_credit_only_for_what_is_consumed(void **state)
     struct frame f;
     w_base(&w, MANUAL);
     w.keep_credit = true;
-    w_raw(&w, 65536 * 2);
+    w_raw(&w, 131072);
     w_preface(&w);
     f_request(&w.tx, 1, "POST", "/", NULL, NULL, false);
     for (int i = 0; i < 4; i++)
@@ -335,7 +335,7 @@ static void h2_conn_drains_in_two_steps(void **state)
     w_fini(&w);
 }
 
-static void h2_conn_aborts_from_inside_on_request(void **state)
+static void h2_conn_aborts_at_once(void **state)
 {
     (void)state;
     w_base(&w, MANUAL);
@@ -351,6 +351,23 @@ static void h2_conn_aborts_from_inside_on_request(void **state)
     w_fini(&w);
 }
 
+/* A sink that ends the connection that is telling it of a request: the other streams hear of it
+ * after. */
+static void h2_conn_aborts_from_inside_on_request(void **state)
+{
+    (void)state;
+    w_base(&w, ABORT);
+    w_raw(&w, 65536);
+    w_preface(&w);
+    f_request(&w.tx, 1, "GET", "/", NULL, NULL, true);
+    f_request(&w.tx, 3, "GET", "/", NULL, NULL, true);
+    w_send(&w, 0);
+    assert_int_equal(w.calls[0].gone, TR_ERR_CLIENT_GONE);
+    assert_null(w.conn);
+    assert_true(w.rx_end || w.rx_error);
+    w_fini(&w);
+}
+
 /* ---- bad heads
  * ---------------------------------------------------------------------------------------- */
 
@@ -358,7 +375,7 @@ static void refused_head(const char *name, const char *value, enum tr_err want)
 {
     bool end;
     w_base(&w, AT_ONCE);
-    w_raw(&w, 65536 * 4);
+    w_raw(&w, 262144);
     w_preface(&w);
     f_request(&w.tx, 1, "GET", "/", name, value, true);
     w_send(&w, 0);
@@ -475,6 +492,7 @@ int main(void)
         cmocka_unit_test(h2_conn_tells_all_sinks_when_the_peer_closes),
         cmocka_unit_test(h2_conn_keeps_its_memory_for_a_sink_that_releases_late),
         cmocka_unit_test(h2_conn_drains_in_two_steps),
+        cmocka_unit_test(h2_conn_aborts_at_once),
         cmocka_unit_test(h2_conn_aborts_from_inside_on_request),
         cmocka_unit_test(h2_conn_lets_the_service_answer_refused_heads),
         cmocka_unit_test(h2_conn_limits_heads),

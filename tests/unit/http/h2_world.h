@@ -15,6 +15,7 @@
 enum script {
     MANUAL,  /* the test acts */
     AT_ONCE, /* answers 200 with the path as its body within on_request */
+    ABORT,   /* ends the connection within on_request */
     ECHO,    /* answers 200 with the request's body at its end, with a trailer */
 };
 
@@ -141,7 +142,9 @@ static void w_on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused,
     hs->sink = call;
     hs->sink_ops = &w_sink_ops;
     assert_int_equal(refused, st->err);
-    if (w->script == MANUAL)
+    if (w->script == ABORT)
+        tr_hconn_abort(hs->conn);
+    if (w->script == MANUAL || w->script == ABORT)
         return;
     if (refused) {
         w_answer(call, tr_err_info(refused)->http_status, tr_span_cstr(tr_err_info(refused)->name),

@@ -33,8 +33,7 @@ static void ns_serve(void)
     unsigned char q[512], a[1024];
     struct sockaddr_in from;
     socklen_t from_len = sizeof from;
-    ssize_t n;
-    while ((n = recvfrom(ns.fd, q, sizeof q, 0, (struct sockaddr *)&from, &from_len)) > 12) {
+    while (recvfrom(ns.fd, q, sizeof q, 0, (struct sockaddr *)&from, &from_len) > 12) {
         size_t end = 12; /* of the question */
         while (q[end])
             end += q[end] + 1u;

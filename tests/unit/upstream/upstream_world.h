@@ -7,6 +7,7 @@
 #include "base/bufpool.h"
 #include "http/codec.h"
 #include "io/listener.h"
+#include "io/tls_ctx.h"
 #include "test.h"
 #include "upstream/upstream.h"
 
@@ -32,8 +33,10 @@ struct backend {
     struct tr_listener *listener;
     struct tr_addr addr;
     struct tr_hlimits limits;
-    struct tr_list conns;  /* of tr_hconn */
-    struct tr_stream *raw; /* the newest */
+    struct tr_list conns;      /* of tr_hconn */
+    struct tr_tls_ctx *tls;    /* NULL: cleartext */
+    struct tr_stream *shaking; /* the TLS connection whose hands are not shaken */
+    struct tr_stream *raw;     /* the newest */
     struct tr_buf script, rx;
     unsigned accepted, requests;
     bool cut_after_script;
@@ -187,15 +190,44 @@ static inline void raw_send(struct backend *b, struct tr_buf *bytes)
         assert_int_equal(tr_stream_write(b->raw, bytes->ptr, bytes->len), bytes->len);
 }
 
+static inline void backend_serve(struct backend *b, struct tr_stream *stream)
+{
+    struct tr_hconn *conn;
+    assert_int_equal(tr_h2_conn_new(&b->w->worker, &b->limits,
+                                    &backend_services[b - b->w->backends], stream, tr_span("", 0),
+                                    b, &conn),
+                     TR_OK);
+    tr_list_push_back(&b->conns, &conn->node);
+}
+
+static void shaken(void *ctx, enum tr_err err)
+{
+    struct backend *b = ctx;
+    struct tr_stream *stream = b->shaking;
+    b->shaking = NULL;
+    if (err)
+        tr_stream_close(stream, false);
+    else
+        backend_serve(b, stream);
+}
+
+static const struct tr_stream_events shake_events = {.on_ready = shaken};
+
 static void backend_accept(void *ctx, int fd, const struct tr_addr *peer)
 {
     struct backend *b = ctx;
     struct world *w = b->w;
     struct tr_stream *stream;
-    struct tr_hconn *conn;
     b->accepted++;
     if (b->kind == B_CLOSE) {
         (void)close(fd);
+        return;
+    }
+    if (b->tls) {
+        if (b->shaking)
+            tr_stream_close(b->shaking, false);
+        assert_int_equal(tr_stream_accept(w->loop, fd, b->tls, peer, &shake_events, b, &b->shaking),
+                         TR_OK);
         return;
     }
     assert_int_equal(tr_stream_accept(w->loop, fd, NULL, peer, &raw_events, b, &stream), TR_OK);
@@ -212,10 +244,7 @@ static void backend_accept(void *ctx, int fd, const struct tr_addr *peer)
         }
         return;
     }
-    assert_int_equal(tr_h2_conn_new(&w->worker, &b->limits, &backend_services[b - w->backends],
-                                    stream, tr_span("", 0), b, &conn),
-                     TR_OK);
-    tr_list_push_back(&b->conns, &conn->node);
+    backend_serve(b, stream);
 }
 
 static inline void backend_listen(struct backend *b, const struct tr_addr *addr)
@@ -235,7 +264,9 @@ static inline void backend_stop(struct backend *b)
         tr_hconn_abort(tr_container_of(it, struct tr_hconn, node));
     if (b->raw)
         tr_stream_close(b->raw, false);
-    b->raw = NULL;
+    if (b->shaking)
+        tr_stream_close(b->shaking, false);
+    b->raw = b->shaking = NULL;
 }
 
 static inline struct backend *w_backend(struct world *w, enum backend_kind kind, uint32_t weight)
