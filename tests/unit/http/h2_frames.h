@@ -130,7 +130,7 @@ static inline uint32_t f_read_u32(const void *p)
 /* The frame at *pos, which moves behind it; false when it is not complete. */
 static inline bool f_next(const struct tr_buf *in, size_t *pos, struct frame *ret)
 {
-    if (in->len - *pos < 9)
+    if (!in->ptr || in->len - *pos < 9)
         return false;
     const unsigned char *b = (const unsigned char *)in->ptr + *pos;
     size_t len = (size_t)b[0] << 16 | (size_t)b[1] << 8 | b[2];
