@@ -68,7 +68,7 @@ static struct tr_span concat(struct tr_arena *arena, struct tr_span a, struct tr
 
 static void conflict(struct routes *r, const struct tr_route *mine, const struct tr_route *other)
 {
-    bool first = r->b->snap->config.on_route_conflict == TR_CONFLICT_FIRST;
+    bool first = r->b->snap->config.on_route_conflict == TR_CONFLICT_FIRST || mine->rpc == other->rpc;
     tr_problem(&r->b->snap->problems, first ? TR_PROBLEM_WARNING : TR_PROBLEM_ERROR, r->where,
                "%.*s %.*s of %.*s is already taken by %.*s %.*s of %.*s%s", (int)mine->verb.len, mine->verb.ptr,
                (int)mine->template_text.len, mine->template_text.ptr, (int)mine->rpc->full_name.len, mine->rpc->full_name.ptr,
@@ -85,7 +85,9 @@ static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct
     if (!tmpl || !plan)
         return;
     tr_status_clear(&st);
-    struct tr_span text = r->cfg->path_prefix.len ? concat(&snap->arena, r->cfg->path_prefix, rule->template_text) : rule->template_text;
+    struct tr_span text = rule->template_text;
+    if (r->cfg->path_prefix.len) /* "/" under "/books" is "/books": no template ends with a slash */
+        text = concat(&snap->arena, r->cfg->path_prefix, tr_span_eq(text, TR_SPAN("/")) ? TR_SPAN("") : text);
     if (!tr_http_is_token(rule->verb)) {
         tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: \"%.*s\" is not an HTTP method", (int)rpc->full_name.len,
                    rpc->full_name.ptr, (int)rule->verb.len, rule->verb.ptr);

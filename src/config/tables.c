@@ -132,7 +132,7 @@ static const struct tr_key policy_keys[] = {
     {.name = "proto_names", .type = TR_KEY_BOOL, .offset = AT(tr_policy, proto_names), .default_text = "false", .doc = "Print snake_case names as declared instead of lowerCamelCase."},
     {.name = "enums_as_numbers", .type = TR_KEY_BOOL, .offset = AT(tr_policy, enums_as_numbers), .default_text = "false", .doc = "Print enums as numbers."},
     {.name = "pretty", .type = TR_KEY_BOOL, .offset = AT(tr_policy, pretty), .default_text = "false", .doc = "Print JSON with line breaks and indentation."},
-    {.name = "path_unescape", .type = TR_KEY_ENUM, .offset = AT(tr_policy, path_unescape), .default_text = "all_except_slash", .choices = "all_except_slash all_except_reserved all", .doc = "What is decoded in a path variable of several segments."},
+    {.name = "url_unescape", .type = TR_KEY_ENUM, .offset = AT(tr_policy, path_unescape), .default_text = "all_except_slash", .choices = "all_except_slash all_except_reserved all", .doc = "What is decoded in a path variable of several segments."},
     {.name = "success_status", .type = TR_KEY_U32, .offset = AT(tr_policy, success_status), .default_text = "200", .min = 200, .max = 204, .doc = "HTTP status of a successful unary answer: 200, 201, 202 or 204 (then without a body)."},
     {.name = "error_format", .type = TR_KEY_ENUM, .offset = AT(tr_policy, error_format), .default_text = "status", .choices = "status aip193 problem", .doc = "Form of an error's body: google.rpc.Status, {\"error\": ...} of AIP-193, or RFC 9457."},
     {.name = "debug_info", .type = TR_KEY_BOOL, .offset = AT(tr_policy, debug_info), .default_text = "false", .doc = "Pass google.rpc.DebugInfo details of the backend on."},

@@ -118,3 +118,19 @@ enum tr_format tr_accept_choose(const struct tr_headers *headers, unsigned offer
     }
     return choice;
 }
+
+struct tr_span tr_accept_type(const struct tr_headers *headers, enum tr_format format)
+{
+    struct tr_span choice = tr_format_type(format);
+    unsigned best = 0;
+    if (format != TR_FORMAT_NDJSON) /* the others have one name each that everybody reads */
+        return choice;
+    for (size_t i = 0; i < TYPES; i++) {
+        unsigned specific, q = types[i].format == format ? type_quality(headers, types[i].type, &specific) : 0;
+        if (q > best) {
+            best = q;
+            choice = types[i].type;
+        }
+    }
+    return choice;
+}

@@ -16,6 +16,8 @@ enum tr_format {
  * specific range decides a type's q; ties go to the order of the enum. Absent, or nothing acceptable: JSON. */
 enum tr_format tr_accept_choose(const struct tr_headers *headers, unsigned offered);
 struct tr_span tr_format_type(enum tr_format format);
+/* The name under which the client asked for the format that was chosen: lines have two. */
+struct tr_span tr_accept_type(const struct tr_headers *headers, enum tr_format format);
 
 /* "application/json; charset=utf-8" against type/subtype: lower-case compare of the media type alone. */
 bool tr_media_type_is(struct tr_span value, struct tr_span type);

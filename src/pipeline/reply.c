@@ -155,7 +155,7 @@ static enum tr_err error_headers(struct tr_exchange *x, struct tr_span status, b
     return err;
 }
 
-enum tr_err tr_reply_rest(struct tr_exchange *x, bool as_proto)
+enum tr_err tr_reply_rest(struct tr_exchange *x, bool as_proto, bool pretty)
 {
     struct tr_hstream *hs = x->hs;
     struct tr_span status;
@@ -165,7 +165,7 @@ enum tr_err tr_reply_rest(struct tr_exchange *x, bool as_proto)
         err = error_headers(x, status, as_proto);
     if (!err)
         err = as_proto ? tr_buf_append(&hs->out, status)
-                       : status_json(x, status, (enum tr_error_format)x->policy->error_format, x->policy->pretty, &hs->out);
+                       : status_json(x, status, (enum tr_error_format)x->policy->error_format, pretty, &hs->out);
     if (err)
         return err;
     size_t len = hs->out.len - hs->out_pos;

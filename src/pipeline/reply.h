@@ -7,8 +7,8 @@
 
 #include "pipeline/exchange.h"
 
-/* x->end to an answer, in REST. as_proto: the client's Accept chose protobuf. */
-enum tr_err tr_reply_rest(struct tr_exchange *x, bool as_proto) TR_MUST_USE;
+/* x->end to an answer, in REST. as_proto: the client's Accept chose protobuf; pretty: JSON with line breaks. */
+enum tr_err tr_reply_rest(struct tr_exchange *x, bool as_proto, bool pretty) TR_MUST_USE;
 /* x->end to a trailers-only answer. */
 enum tr_err tr_reply_grpc(struct tr_exchange *x) TR_MUST_USE;
 /* The binary google.rpc.Status of x->end (built on demand), in the arena. */

@@ -50,6 +50,7 @@ struct tr_rest {
     enum tr_format format;
     bool format_chosen;
     bool choice;                    /* Accept could have changed the format: Vary */
+    bool offers_proto;              /* ... and that of an error */
     bool resp_http_body;
     struct tr_pb2json_opts popts;
     struct tr_unframer unframer;

@@ -26,6 +26,8 @@ static enum tr_err input_kind(struct tr_exchange *x, struct tr_rest *r)
     bool json = media.len == 0 || tr_span_ieq(media, TR_SPAN("application/json"));
     if (!json && media.len > 17 && tr_span_ieq(tr_span_sub(media, 0, 12), TR_SPAN("application/")))
         json = tr_span_ieq(tr_span_from(media, media.len - 5), TR_SPAN("+json"));
+    if (!json && x->streaming_in) /* a stream of values may be called what it is */
+        json = tr_span_ieq(media, TR_SPAN("application/x-ndjson")) || tr_span_ieq(media, TR_SPAN("application/jsonl"));
     if (json) {
         if (charset.ptr && !tr_span_ieq(charset, TR_SPAN("utf-8")) && !tr_span_ieq(charset, TR_SPAN("utf8")))
             return tr_fail(tr_exchange_status(x), TR_ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type: JSON must be UTF-8");
@@ -357,7 +359,7 @@ static enum tr_err finish_unary(struct tr_exchange *x, struct tr_rest *r)
             return err;
         return r->message_done ? message_end(x, r) : TR_ERR_JSON_TRUNCATED;
     }
-    if (r->input == TR_INPUT_PROTO)
+    if (r->input == TR_INPUT_PROTO && r->hold.len)
         return proto_message(x, r, tr_buf_span(&r->hold));
     if (r->input == TR_INPUT_HTTP_BODY)
         return http_body_message(x, r, tr_buf_span(&r->hold), true);
@@ -379,6 +381,8 @@ static enum tr_err finish_stream(struct tr_exchange *x, struct tr_rest *r)
     }
     /* What path and query bind must reach the backend even when no message came. */
     if (!err && !r->binds_used && r->binds.len) {
+        if (r->input == TR_INPUT_HTTP_BODY)
+            return http_body_message(x, r, TR_SPAN(""), true);
         err = message_begin(x, r);
         if (!err)
             err = message_end(x, r);

@@ -30,6 +30,7 @@ enum tr_err tr_rest_choose_format(struct tr_exchange *x)
     unsigned offered = 1u << TR_FORMAT_JSON;
     const struct tr_field *f = r->plan->resp_field;
     bool message = !f || (!(f->flags & TR_FF_REPEATED) && f->type == TR_FT_MESSAGE);
+    r->offers_proto = message;
     if (message)
         offered |= 1u << TR_FORMAT_PROTO;
     if (is_stream(x))
@@ -140,7 +141,7 @@ static enum tr_err unary_message(struct tr_exchange *x, struct tr_span message)
     }
     struct tr_span type, data;
     err = tr_rest_http_body(r->plan, message, &type, &data);
-    if (!err)
+    if (!err && x->policy->success_status != 204)
         err = tr_exchange_header(x, TR_SPAN("content-type"), body_type(x, type), TR_TOKEN_CONTENT_TYPE);
     if (!err)
         err = tr_rest_reserve(x, data.len);
@@ -255,13 +256,22 @@ void tr_rest_on_end(struct tr_exchange *x, const struct tr_headers *trailers)
         tr_exchange_fail(x, err);
 }
 
+/* The form of an error. Before that of the answer is chosen, $alt (if it was read) or Accept says whether protobuf wins. */
+static bool error_as_proto(const struct tr_exchange *x)
+{
+    const struct tr_rest *r = x->rest;
+    if (r && r->format_chosen)
+        return r->format == TR_FORMAT_PROTO;
+    if (r && r->query.sys.alt != TR_ALT_UNSET)
+        return r->query.sys.alt == TR_ALT_PROTO;
+    return tr_accept_choose(&x->hs->head.headers, 1u << TR_FORMAT_JSON | 1u << TR_FORMAT_PROTO) == TR_FORMAT_PROTO;
+}
+
 void tr_rest_refuse(struct tr_exchange *x)
 {
+    const struct tr_rest *r = x->rest;
     struct tr_headers kept = {0};
-    /* before the format is chosen, Accept alone says whether protobuf wins */
-    unsigned both = 1u << TR_FORMAT_JSON | 1u << TR_FORMAT_PROTO;
-    enum tr_format format = x->rest && x->rest->format_chosen ? x->rest->format : tr_accept_choose(&x->hs->head.headers, both);
-    bool as_proto = format == TR_FORMAT_PROTO;
+    bool as_proto = error_as_proto(x), pretty = r && r->format_chosen ? r->popts.pretty : x->policy->pretty;
     /* Of what a filter or the backend put there before, what describes an error stays; a body's type does not. */
     for (uint32_t i = 0; i < x->resp_headers.count; i++) {
         const struct tr_header *h = &x->resp_headers.items[i];
@@ -270,7 +280,10 @@ void tr_rest_refuse(struct tr_exchange *x)
             break;
     }
     x->resp_headers = kept;
-    if (tr_reply_rest(x, as_proto))
+    enum tr_err err = TR_OK;
+    if (!r || !r->format_chosen || r->offers_proto)
+        err = tr_exchange_header(x, TR_SPAN("vary"), TR_SPAN("Accept"), TR_TOKEN_NONE);
+    if (err || tr_reply_rest(x, as_proto, pretty))
         x->hs->ops->reset(x->hs, TR_HRESET_INTERNAL);
 }
 

@@ -203,7 +203,7 @@ def test_path_prefix(connect, gateways, backend):
 
 @pytest.mark.parametrize("unescape,want", [("all_except_slash", "a%2Fb c:d+é"), ("all_except_reserved", "a%2Fb c%3Ad%2Bé"), ("all", "a/b c:d+é")])
 def test_path_unescape(connect, gateways, backend, unescape, want):
-    http = connect(gateways(policies={"*": {"path_unescape": unescape}}))
+    http = connect(gateways(policies={"*": {"url_unescape": unescape}}))
     assert get(http, "/test/v1/files/a%2Fb%20c%3Ad%2B%C3%A9").json() == {"fString": want}
 
 
