@@ -11,7 +11,7 @@
 /* ---- the end ------------------------------------------------------------------------------------
  */
 
-static void end_requests(struct tr_h2_client *client)
+static void tell_requests(struct tr_h2_client *client)
 {
     client->busy++;
     tr_list_for_each (it, next, &client->reqs) {
@@ -22,11 +22,16 @@ static void end_requests(struct tr_h2_client *client)
             err = TR_ERR_UPSTREAM_GOAWAY;
         tr_h2_req_end(req, err, ~0u);
     }
-    /* A callback may have cancelled any of them, so that they are freed in a walk of its own. */
+    client->busy--;
+}
+
+/* A callback may have cancelled any of them, so that they are freed in a walk of its own. */
+static void end_requests(struct tr_h2_client *client)
+{
     struct tr_list *node;
+    tell_requests(client);
     while ((node = tr_list_pop_front(&client->reqs)) != NULL)
         tr_h2_req_free(tr_container_of(node, struct tr_h2_req, node));
-    client->busy--;
 }
 
 static void client_release(struct tr_h2_client *client)
@@ -48,6 +53,7 @@ void tr_h2_client_free(struct tr_h2_client *client)
     if (!client || client->freed)
         return;
     client->freed = true;
+    tell_requests(client); /* now, whatever is going on: the owner is about to forget them */
     if (!client->busy)
         client_release(client);
 }
@@ -261,6 +267,12 @@ uint32_t tr_h2_client_room(const struct tr_h2_client *client)
         nghttp2_session_get_next_stream_id(client->sess.ng) > (uint32_t)INT32_MAX)
         return 0;
     return client->open < client->peer_streams ? client->peer_streams - client->open : 0;
+}
+
+bool tr_h2_client_is_spent(const struct tr_h2_client *client)
+{
+    return client->sess.ng &&
+           nghttp2_session_get_next_stream_id(client->sess.ng) > (uint32_t)INT32_MAX;
 }
 
 uint32_t tr_h2_client_open_requests(const struct tr_h2_client *client)

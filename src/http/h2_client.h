@@ -60,6 +60,8 @@ void tr_h2_client_finish(struct tr_h2_client *client);
 /* Streams that may still be opened now: 0 before the first SETTINGS, after GOAWAY, and at the end
  * of the ids. */
 uint32_t tr_h2_client_room(const struct tr_h2_client *client);
+/* All stream ids are used up: finish it when it is idle. */
+bool tr_h2_client_is_spent(const struct tr_h2_client *client);
 uint32_t tr_h2_client_open_requests(const struct tr_h2_client *client);
 
 struct tr_h2_req_params {

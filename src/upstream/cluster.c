@@ -33,12 +33,14 @@ static struct tr_ucall *oldest(const struct tr_cluster *c)
                                       : tr_container_of(c->pending.next, struct tr_ucall, node);
 }
 
-/* Ends the pending calls that have waited for long enough for a connection, or all. */
+/* Ends the pending calls that have waited for long enough for a connection, or all; not those that
+ * their ends start. */
 static void fail_pending(struct tr_cluster *c, bool all)
 {
     uint64_t now = tr_cluster_now(c);
+    uint32_t count = c->stats.pending_requests;
     struct tr_ucall *call;
-    while ((call = oldest(c)) != NULL &&
+    while (count-- && (call = oldest(c)) != NULL &&
            (all || now - call->pending_since_ns >= c->upstream->conf->connect_timeout_ns))
         tr_ucall_end(call, reason(c), ~0u, NULL);
 }

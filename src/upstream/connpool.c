@@ -113,6 +113,8 @@ static void on_room(void *ctx)
     struct tr_uconn *conn = ctx;
     struct tr_uendpoint *e = conn->endpoint;
     struct tr_cluster *c = e->cluster;
+    if (tr_h2_client_is_spent(conn->client))
+        uncount(conn);
     if (conn->state == TR_UCONN_DRAINING && tr_h2_client_open_requests(conn->client) == 0) {
         tr_uconn_close(conn);
         closed_one(e);

@@ -297,6 +297,23 @@ static void cluster_ends_open_calls_when_freed(void **state)
     w_fini(&w);
 }
 
+static void cluster_is_freed_from_inside_a_call(void **state)
+{
+    (void)state;
+    w_init(&w);
+    w_backend(&w, B_ECHO, 1);
+    w_cluster(&w);
+    (void)w_call(&w, "x");
+    struct test_call *tc = w_call(&w, "y");
+    tc->free_on_head = true;
+    (void)w_call(&w, "z");
+    assert_int_equal(w_until(&w, 3, 1000), 3);
+    assert_int_equal(tc->err, TR_ERR_UPSTREAM_CLOSED);
+    assert_int_equal(w.calls[2].err, TR_ERR_UPSTREAM_CLOSED);
+    w_turns(&w, 10);
+    w_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +331,7 @@ int main(void)
         cmocka_unit_test(cluster_spreads_by_round_robin),
         cmocka_unit_test(cluster_without_endpoints_says_so),
         cmocka_unit_test(cluster_ends_open_calls_when_freed),
+        cmocka_unit_test(cluster_is_freed_from_inside_a_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,7 +60,7 @@ struct test_call {
     enum tr_err err;
     uint32_t h2_code;
     char grpc_status[8];
-    bool keep_credit, head_end;
+    bool keep_credit, head_end, free_on_head;
 };
 
 struct world {
@@ -299,6 +299,10 @@ static void call_head(void *ctx, unsigned status, const struct tr_headers *heade
     tc->heads++;
     tc->status = status;
     tc->head_end = end;
+    if (tc->free_on_head) {
+        tr_cluster_free(tc->w->cluster);
+        tc->w->cluster = NULL;
+    }
 }
 
 static void call_data(void *ctx, struct tr_span data)
