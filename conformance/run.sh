@@ -39,7 +39,7 @@ for s in "${suites[@]}"; do
     fi
     "suite_$s" >"$out/$s.log" 2>&1
     status=$?
-    line=$(grep -oE '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?' "$out/$s.log" | tail -1)
+    line=$(grep -aoE '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?' "$out/$s.log" | tail -1)
     echo "$s: ${line:-did not finish}"
     if [ $status -ne 0 ] || [ -z "$line" ]; then
         bad+=("$s")
