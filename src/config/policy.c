@@ -280,6 +280,31 @@ struct walk {
     struct tr_buf path;
 };
 
+static void show_leaf(struct walk *w, const json_t *v, const char *default_text, const json_t *src)
+{
+    struct tr_span source = json_is_string(src) ? tr_span(json_string_value(src), json_string_length(src)) : TR_SPAN("default");
+    char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    if (text)
+        w->fn(w->ctx, tr_buf_span(&w->path), tr_span_cstr(text), source);
+    else if (default_text && default_text[0])
+        w->fn(w->ctx, tr_buf_span(&w->path), tr_span_cstr(default_text), source);
+    free(text);
+}
+
+/* The members of a string map are leaves of their own: each may come from another policy. */
+static void walk_members(struct walk *w, const json_t *map, const json_t *sources)
+{
+    const char *name;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)map, name, v) {
+        size_t mark = w->path.len;
+        if (tr_buf_printf(&w->path, ".%s", name))
+            return;
+        show_leaf(w, v, NULL, json_object_get(sources, name));
+        w->path.len = mark;
+    }
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables */
 static void walk_keys(struct walk *w, const struct tr_keys *keys, const json_t *merged, const json_t *sources)
 {
@@ -290,25 +315,12 @@ static void walk_keys(struct walk *w, const struct tr_keys *keys, const json_t *
             return;
         const json_t *v = merged ? json_object_get(merged, key->name) : NULL;
         const json_t *src = sources ? json_object_get(sources, key->name) : NULL;
-        if (key->type == TR_KEY_OBJECT) {
+        if (key->type == TR_KEY_OBJECT)
             walk_keys(w, key->sub, json_is_object(v) ? v : NULL, json_is_object(src) ? src : NULL);
-        } else {
-            struct tr_span source = json_is_string(src) ? tr_span(json_string_value(src), json_string_length(src)) : TR_SPAN("default");
-            if (json_is_object(src)) { /* a string map: the source of its members may differ; the last is shown */
-                const char *k;
-                json_t *s;
-                json_object_foreach((json_t *)(uintptr_t)src, k, s) {
-                    if (json_is_string(s))
-                        source = tr_span(json_string_value(s), json_string_length(s));
-                }
-            }
-            char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-            if (text)
-                w->fn(w->ctx, tr_buf_span(&w->path), tr_span_cstr(text), source);
-            else if (key->default_text && key->default_text[0])
-                w->fn(w->ctx, tr_buf_span(&w->path), tr_span_cstr(key->default_text), source);
-            free(text);
-        }
+        else if (key->type == TR_KEY_STRING_MAP)
+            walk_members(w, v, src);
+        else
+            show_leaf(w, v, key->default_text, src);
         w->path.len = mark;
     }
 }

@@ -36,7 +36,7 @@ struct tr_policy_set *tr_policy_set_new(const struct json_t *policies, struct tr
 const struct tr_policy *tr_policy_resolve(struct tr_policy_set *set, struct tr_span method);
 /* Marks keys that matched no method as warnings; call after all were resolved. */
 void tr_policy_report_unused(struct tr_policy_set *set);
-/* For explain: calls fn for each leaf of the effective policy: dotted key, JSON text of the value, the policy that set it
+/* For check and explain: calls fn for each leaf of the effective policy: dotted key, JSON text of the value, the policy that set it
  * ("default" when none did). */
 void tr_policy_sources(struct tr_policy_set *set, struct tr_span method,
                        void (*fn)(void *ctx, struct tr_span key, struct tr_span value, struct tr_span source), void *ctx);

@@ -3,8 +3,12 @@
 
 #include "gateway/args.h"
 #include "gateway/cmd.h"
+#include "http/coding.h"
+#include "pipeline/accept.h"
 #include "pipeline/deadline.h"
 #include "pipeline/relay.h"
+#include "proto/wire.h"
+#include "transcode/fields.h"
 #include "transcode/json2pb.h"
 #include "transcode/mask.h"
 #include "transcode/pb2json.h"
@@ -16,7 +20,13 @@ struct explain {
     struct tr_req_head head;
     const struct tr_route *route;
     struct tr_route_match match;
-    struct tr_buf wire;
+    struct tr_buf binds; /* of path and query: of the first message */
+    struct tr_buf wire;  /* the message being made */
+    uint32_t messages;
+    struct tr_query_result query;
+    struct tr_mask mask;
+    enum tr_input input;
+    struct tr_span content_type;
     struct tr_status st;
 };
 
@@ -65,27 +75,18 @@ static enum tr_err add_header(struct explain *e, const char *text)
     return tr_headers_add(&e->head.headers, &e->arena, name, value, tr_token_from(name));
 }
 
-/* The path and query of an absolute URL, or the text itself. */
-static struct tr_span target_of(struct tr_span url)
-{
-    for (size_t i = 0; i + 2 < url.len; i++) {
-        if (url.ptr[i] == '/')
-            break;
-        if (url.ptr[i] == ':' && url.ptr[i + 1] == '/' && url.ptr[i + 2] == '/') {
-            struct tr_span rest = tr_span_from(url, i + 3);
-            size_t slash = tr_span_find(rest, '/');
-            return slash == rest.len ? TR_SPAN("/") : tr_span_from(rest, slash);
-        }
-    }
-    return url;
-}
-
+/* -1: found; else the exit status. */
 static int find_route(struct explain *e)
 {
+    struct tr_span allow;
     const struct tr_header *type = tr_headers_find(&e->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
     if (type && tr_is_grpc_type(type->value)) {
         e->route = tr_snapshot_native(e->snap, e->head.path);
-        return e->route && e->head.method == TR_METHOD_POST ? 0 : refused(e, TR_ERR_METHOD_UNIMPLEMENTED);
+        return e->route && e->head.method == TR_METHOD_POST ? -1 : refused(e, TR_ERR_METHOD_UNIMPLEMENTED);
+    }
+    if (tr_span_eq(e->head.path, TR_SPAN("*"))) {
+        (void)printf("answered: 204, no backend is asked\n");
+        return 0;
     }
     enum tr_err err = tr_path_check(e->head.path, &e->st);
     if (err)
@@ -93,10 +94,15 @@ static int find_route(struct explain *e)
     tr_router_match(e->snap->router, e->head.method, e->head.method_text, e->head.path, &e->match);
     if (e->match.result == TR_MATCH_FOUND) {
         e->route = e->match.target;
+        return -1;
+    }
+    allow = e->match.result == TR_MATCH_METHOD ? tr_router_allow(e->snap->router, e->head.path, &e->arena) : TR_SPAN("");
+    if (allow.len && e->head.method == TR_METHOD_OPTIONS) {
+        (void)printf("answered: 204 with Allow: %.*s; no backend is asked\n", (int)allow.len, allow.ptr);
         return 0;
     }
-    if (e->match.result == TR_MATCH_METHOD)
-        print_span("the path is known for: ", tr_router_allow(e->snap->router, e->head.path, &e->arena));
+    if (allow.len)
+        print_span("the path is known for: ", allow);
     else
         (void)printf("no route matches");
     (void)printf("\nnear misses:\n");
@@ -107,6 +113,7 @@ static int find_route(struct explain *e)
 static enum tr_err bind_path(struct explain *e)
 {
     const struct tr_plan *plan = e->route->plan;
+    (void)printf("captures:\n");
     for (uint32_t i = 0; i < e->match.capture_count; i++) {
         struct tr_span value;
         const struct tr_capture *c = &e->match.captures[i];
@@ -115,24 +122,18 @@ static enum tr_err bind_path(struct explain *e)
         if (err)
             return err;
         (void)printf("  %.*s = \"%.*s\"\n", (int)c->var->field_path.len, c->var->field_path.ptr, (int)value.len, value.ptr);
-        err = tr_bind_value(plan->path_binds[var], value, &e->wire, &e->st);
+        err = tr_bind_value(plan->path_binds[var], value, &e->binds, &e->st);
         if (err)
             return err;
     }
     return TR_OK;
 }
 
-/* The request message as the backend would get it; JSON bodies only. */
-static enum tr_err build_message(struct explain *e, const char *data)
+static enum tr_err bind_query(struct explain *e)
 {
     const struct tr_plan *plan = e->route->plan;
     const struct tr_policy *p = e->route->policy;
-    struct tr_buf binds;
-    struct tr_mask mask;
-    struct tr_query_result query = {0};
-    tr_buf_init(&binds);
-    tr_mask_init(&mask, &e->arena);
-    struct tr_query_opts qopts = {
+    struct tr_query_opts opts = {
         .ignore_unknown = p->unknown_query == TR_UNKNOWN_IGNORE,
         .ignored = p->ignored_query_parameters.items,
         .ignored_count = p->ignored_query_parameters.count,
@@ -143,36 +144,11 @@ static enum tr_err build_message(struct explain *e, const char *data)
         .mask_field = plan->mask_field,
     };
     enum tr_err err = TR_OK;
+    const struct tr_field_tree *fields;
     if (e->head.query.ptr && e->head.query.len)
-        err = tr_query_bind(e->route->rpc->input, e->head.query, &qopts, &e->arena, &binds, &query, &e->st);
-    bool mask_wanted = plan->mask_field && !query.mask_set;
-    struct tr_json2pb_opts opts = {.pool = e->snap->pool, .ignore_unknown = p->unknown_fields == TR_UNKNOWN_IGNORE,
-                                   .max_bytes = (size_t)p->max_request_bytes};
-    if (mask_wanted) {
-        opts.on_path = tr_mask_on_path;
-        opts.on_path_ctx = &mask;
-    }
-    if (!err && data && data[0] && plan->body == TR_BODY_NONE)
-        err = TR_ERR_BODY_NOT_ALLOWED;
-    if (!err && data && data[0] && !plan->body_is_http_body) {
-        struct tr_json_scan scan;
-        struct tr_buf spill;
-        tr_buf_init(&spill);
-        tr_json_scan_init(&scan, TR_JSON_SINGLE, 100, &spill, SIZE_MAX / 8);
-        tr_json_scan_feed(&scan, tr_span_cstr(data), true);
-        struct tr_json2pb *j = tr_json2pb_new(&e->arena, e->route->rpc->input, plan->body_field, &opts, &e->wire);
-        err = j ? tr_json2pb_run(j, &scan, &e->st) : TR_ERR_NOMEM;
-        if (!err && tr_json_scan_next(&scan) == TR_JSON_ERROR) {
-            e->st = scan.st;
-            err = scan.st.err;
-        }
-        tr_buf_fini(&spill);
-        if (!err && mask_wanted)
-            err = tr_mask_put(&mask, plan->mask_field, &e->wire);
-    }
-    if (!err)
-        err = tr_buf_append(&e->wire, tr_buf_span(&binds));
-    tr_buf_fini(&binds);
+        err = tr_query_bind(e->route->rpc->input, e->head.query, &opts, &e->arena, &e->binds, &e->query, &e->st);
+    if (!err && e->query.sys.fields.len)
+        err = tr_field_tree_compile(&e->arena, e->route->rpc->output, plan->resp_field, e->query.sys.fields, &fields, &e->st);
     return err;
 }
 
@@ -189,6 +165,123 @@ static enum tr_err print_message(struct explain *e)
     return err;
 }
 
+/* The body's part stands in e->wire: mask and bindings come behind it. */
+static enum tr_err message_end(struct explain *e, bool mask_wanted)
+{
+    enum tr_err err = TR_OK;
+    if (e->messages++ == 0) {
+        if (mask_wanted)
+            err = tr_mask_put(&e->mask, e->route->plan->mask_field, &e->wire);
+        if (!err)
+            err = tr_buf_append(&e->wire, tr_buf_span(&e->binds));
+    }
+    if (!err)
+        err = print_message(e);
+    tr_buf_clear(&e->wire);
+    return err;
+}
+
+/* One value, or those of a client stream: an array, or one behind the other. */
+static enum tr_err json_values(struct explain *e, struct tr_json_scan *scan, const struct tr_json2pb_opts *opts, bool mask_wanted)
+{
+    bool stream = e->route->rpc->client_streaming, array = false;
+    for (;;) {
+        enum tr_json_tok tok = tr_json_scan_next(scan);
+        if (tok == TR_JSON_ERROR) {
+            e->st = scan->st;
+            return scan->st.err;
+        }
+        if (tok == TR_JSON_END)
+            return TR_OK;
+        if (stream && tok == TR_JSON_ARR_BEGIN && scan->depth == 1 && e->messages == 0 && !array) {
+            array = true;
+            continue;
+        }
+        if (array && scan->depth == 0 && tok == TR_JSON_ARR_END)
+            continue;
+        if (array && scan->depth == 0)
+            return tr_fail(&e->st, TR_ERR_JSON_SYNTAX, "more input after the end of the array");
+        tr_json_scan_unread(scan);
+        struct tr_json2pb *j = tr_json2pb_new(&e->arena, e->route->rpc->input, e->route->plan->body_field, opts, &e->wire);
+        enum tr_err err = j ? tr_json2pb_run(j, scan, &e->st) : TR_ERR_NOMEM;
+        if (!err)
+            err = message_end(e, mask_wanted);
+        if (err)
+            return err == TR_ERR_AGAIN ? TR_ERR_JSON_TRUNCATED : err;
+    }
+}
+
+static enum tr_err json_body(struct explain *e, struct tr_span data)
+{
+    const struct tr_policy *p = e->route->policy;
+    bool mask_wanted = e->route->plan->mask_field && !e->query.mask_set;
+    struct tr_json2pb_opts opts = {.pool = e->snap->pool, .ignore_unknown = p->unknown_fields == TR_UNKNOWN_IGNORE,
+                                   .max_bytes = (size_t)p->max_request_bytes};
+    struct tr_json_scan scan;
+    struct tr_buf spill;
+    if (mask_wanted) {
+        opts.on_path = tr_mask_on_path;
+        opts.on_path_ctx = &e->mask;
+    }
+    tr_buf_init(&spill);
+    tr_json_scan_init(&scan, e->route->rpc->client_streaming ? TR_JSON_MULTI : TR_JSON_SINGLE, 100, &spill, SIZE_MAX / 8);
+    tr_json_scan_feed(&scan, data, true);
+    enum tr_err err = json_values(e, &scan, &opts, mask_wanted);
+    tr_buf_fini(&spill);
+    return err;
+}
+
+static enum tr_err put_record(struct tr_buf *out, uint32_t number, struct tr_span bytes)
+{
+    char head[2 * TR_VARINT_MAX];
+    size_t n = tr_wire_put_varint(head, (uint64_t)number << 3 | TR_WIRE_LEN);
+    n += tr_wire_put_varint(head + n, bytes.len);
+    enum tr_err err = bytes.len ? tr_buf_append(out, tr_span(head, n)) : TR_OK;
+    return err ? err : tr_buf_append(out, bytes);
+}
+
+/* A binary message or an HttpBody, as the field of the request that the body maps to. */
+static enum tr_err bytes_body(struct explain *e, struct tr_span data)
+{
+    const struct tr_field *f = e->route->plan->body_field;
+    struct tr_buf inner;
+    enum tr_err err;
+    tr_buf_init(&inner);
+    if (e->input == TR_INPUT_HTTP_BODY) {
+        err = put_record(&inner, 1, e->content_type);
+        if (!err)
+            err = put_record(&inner, 2, data);
+    } else if (f && (f->type != TR_FT_MESSAGE || f->flags & TR_FF_REPEATED)) {
+        err = tr_fail(&e->st, TR_ERR_UNSUPPORTED_MEDIA_TYPE, "the body is not a message: Content-Type must be application/json");
+    } else {
+        err = tr_buf_append(&inner, data);
+    }
+    if (!err)
+        err = f ? put_record(&e->wire, f->number, tr_buf_span(&inner)) : tr_buf_append(&e->wire, tr_buf_span(&inner));
+    tr_buf_fini(&inner);
+    return err ? err : message_end(e, false);
+}
+
+/* The request messages as the backend would get them, in the order in which the gateway looks. */
+static enum tr_err build_messages(struct explain *e, struct tr_span data)
+{
+    const struct tr_header *coding = tr_headers_find(&e->head.headers, TR_TOKEN_CONTENT_ENCODING, NULL);
+    tr_mask_init(&e->mask, &e->arena);
+    enum tr_err err = bind_query(e);
+    if (!err)
+        err = tr_input_choose(&e->head.headers, e->route->plan, data.len == 0, &e->input, &e->content_type, &e->st);
+    if (!err && coding && (tr_coding_from(coding->value) == TR_CODING_UNKNOWN || tr_coding_from(coding->value) == TR_CODING_DEFLATE))
+        err = TR_ERR_UNSUPPORTED_CODING;
+    if (!err)
+        err = bind_path(e);
+    if (!err && data.len && e->input == TR_INPUT_NONE)
+        err = TR_ERR_BODY_NOT_ALLOWED;
+    if (!err && data.len)
+        err = e->input == TR_INPUT_JSON ? json_body(e, data) : bytes_body(e, data);
+    bool none = e->messages == 0 && (!e->route->rpc->client_streaming || e->binds.len);
+    return err || !none ? err : message_end(e, false);
+}
+
 static void print_key(void *ctx, struct tr_span key, struct tr_span value, struct tr_span source)
 {
     (void)ctx;
@@ -202,14 +295,8 @@ static int describe(struct explain *e, const char *data)
     (void)printf("route: %.*s %.*s\nmethod: %.*s%s\n", (int)r->verb.len, r->verb.ptr, (int)r->template_text.len, r->template_text.ptr,
                  (int)r->rpc->full_name.len, r->rpc->full_name.ptr, r->native ? " (native gRPC)" : "");
     enum tr_err err = TR_OK;
-    if (!r->native) {
-        (void)printf("captures:\n");
-        err = build_message(e, data);
-        if (!err)
-            err = bind_path(e);
-        if (!err)
-            err = print_message(e);
-    }
+    if (!r->native)
+        err = build_messages(e, data ? tr_span_cstr(data) : TR_SPAN(""));
     bool unary = !r->rpc->client_streaming && !r->rpc->server_streaming;
     if (!err)
         err = tr_deadline_of(r->policy, &e->head.headers, unary, 1, &deadline);
@@ -228,21 +315,25 @@ static int describe(struct explain *e, const char *data)
 
 static int explain(struct explain *e, const struct tr_args *args)
 {
-    struct tr_span target = target_of(tr_span_cstr(args->rest[1]));
     e->head.method_text = tr_span_cstr(args->rest[0]);
     e->head.method = tr_method_from(e->head.method_text);
-    e->head.version = 20;
+    e->head.version = 11; /* takes both forms of URL */
     e->head.content_length = -1;
     e->head.scheme = TR_SPAN("http");
-    e->head.authority = TR_SPAN("localhost");
+    if (!tr_http_is_token(e->head.method_text))
+        return tr_cmd_usage("explain", "'%s' is not an HTTP method", args->rest[0]);
     for (unsigned i = 0; i < args->header_count; i++)
         if (add_header(e, args->headers[i]))
             return tr_cmd_usage("explain", "a header is 'name: value', not '%s'", args->headers[i]);
-    enum tr_err err = tr_req_head_finish(&e->head, target, &e->st);
+    enum tr_err err = TR_OK;
+    if (!tr_headers_find(&e->head.headers, TR_TOKEN_HOST, NULL))
+        err = tr_headers_add(&e->head.headers, &e->arena, TR_SPAN("host"), TR_SPAN("localhost"), TR_TOKEN_HOST);
+    if (!err)
+        err = tr_req_head_finish(&e->head, tr_span_cstr(args->rest[1]), &e->st);
     if (err)
         return refused(e, err);
     int status = find_route(e);
-    return status ? status : describe(e, args->data);
+    return status >= 0 ? status : describe(e, args->data);
 }
 
 int tr_cmd_explain(int argc, char **argv)
@@ -262,9 +353,11 @@ int tr_cmd_explain(int argc, char **argv)
         return 1;
     tr_arena_init(&e.arena, NULL);
     tr_buf_init(&e.wire);
+    tr_buf_init(&e.binds);
     tr_status_clear(&e.st);
     status = explain(&e, &args);
     tr_buf_fini(&e.wire);
+    tr_buf_fini(&e.binds);
     tr_arena_fini(&e.arena);
     tr_snapshot_unref(e.snap);
     return status;

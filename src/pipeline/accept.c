@@ -1,5 +1,7 @@
 #include "pipeline/accept.h"
 
+#include "transcode/plan.h"
+
 static const struct {
     enum tr_format format;
     struct tr_span type;
@@ -133,4 +135,42 @@ struct tr_span tr_accept_type(const struct tr_headers *headers, enum tr_format f
         }
     }
     return choice;
+}
+
+static bool is_json(struct tr_span media, bool stream)
+{
+    if (media.len == 0 || tr_span_ieq(media, TR_SPAN("application/json")))
+        return true;
+    if (media.len > 17 && tr_span_ieq(tr_span_sub(media, 0, 12), TR_SPAN("application/")) &&
+        tr_span_ieq(tr_span_from(media, media.len - 5), TR_SPAN("+json")))
+        return true;
+    /* a stream of values may be called what it is */
+    return stream && (tr_span_ieq(media, TR_SPAN("application/x-ndjson")) || tr_span_ieq(media, TR_SPAN("application/jsonl")));
+}
+
+enum tr_err tr_input_choose(const struct tr_headers *headers, const struct tr_plan *plan, bool no_body, enum tr_input *ret_input,
+                            struct tr_span *ret_type, struct tr_status *st)
+{
+    const struct tr_header *type = tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, NULL);
+    if (type && tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, type))
+        return tr_fail(st, TR_ERR_BAD_HEADER, "Content-Type is given twice");
+    *ret_type = type ? type->value : TR_SPAN("");
+    struct tr_span media = tr_media_type(*ret_type), charset = tr_media_param(*ret_type, TR_SPAN("charset"));
+    if (plan->body == TR_BODY_NONE) {
+        *ret_input = TR_INPUT_NONE;
+    } else if (plan->body_is_http_body) {
+        *ret_input = TR_INPUT_HTTP_BODY;
+    } else if (is_json(media, plan->rpc->client_streaming)) {
+        if (charset.ptr && !tr_span_ieq(charset, TR_SPAN("utf-8")) && !tr_span_ieq(charset, TR_SPAN("utf8")))
+            return tr_fail(st, TR_ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type: JSON must be UTF-8");
+        *ret_input = TR_INPUT_JSON;
+    } else if (tr_span_ieq(media, TR_SPAN("application/x-protobuf")) || tr_span_ieq(media, TR_SPAN("application/protobuf"))) {
+        *ret_input = TR_INPUT_PROTO;
+    } else if (no_body) { /* a type for a body that does not come says nothing */
+        *ret_input = TR_INPUT_JSON;
+    } else {
+        return tr_fail(st, TR_ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json or application/x-protobuf, not \"%.*s\"",
+                       (int)(media.len < 100 ? media.len : 100), media.ptr);
+    }
+    return TR_OK;
 }

@@ -15,13 +15,6 @@
 
 struct tr_decoder;
 
-enum tr_input {
-    TR_INPUT_NONE,      /* no body is mapped: any byte is an error */
-    TR_INPUT_JSON,
-    TR_INPUT_PROTO,     /* the binary message; streams: gRPC's own framing is not accepted, varint-delimited is */
-    TR_INPUT_HTTP_BODY, /* bytes as they are */
-};
-
 enum tr_json_stream { TR_JSON_STREAM_UNKNOWN, TR_JSON_STREAM_ARRAY, TR_JSON_STREAM_VALUES, TR_JSON_STREAM_CLOSED };
 
 struct tr_rest {

@@ -6,47 +6,6 @@
 #define JSON_DEPTH_MAX      100
 #define HTTP_BODY_CHUNK_MAX ((size_t)64 * 1024)
 
-/* ---- what the body is --------------------------------------------------------------------------------------------- */
-
-static enum tr_err input_kind(struct tr_exchange *x, struct tr_rest *r)
-{
-    const struct tr_header *type = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
-    if (type && tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, type))
-        return tr_fail(tr_exchange_status(x), TR_ERR_BAD_HEADER, "Content-Type is given twice");
-    r->content_type = type ? type->value : tr_span("", 0);
-    if (r->plan->body == TR_BODY_NONE) {
-        r->input = TR_INPUT_NONE;
-        return TR_OK;
-    }
-    if (r->plan->body_is_http_body) {
-        r->input = TR_INPUT_HTTP_BODY;
-        return TR_OK;
-    }
-    struct tr_span media = tr_media_type(r->content_type), charset = tr_media_param(r->content_type, TR_SPAN("charset"));
-    bool json = media.len == 0 || tr_span_ieq(media, TR_SPAN("application/json"));
-    if (!json && media.len > 17 && tr_span_ieq(tr_span_sub(media, 0, 12), TR_SPAN("application/")))
-        json = tr_span_ieq(tr_span_from(media, media.len - 5), TR_SPAN("+json"));
-    if (!json && x->streaming_in) /* a stream of values may be called what it is */
-        json = tr_span_ieq(media, TR_SPAN("application/x-ndjson")) || tr_span_ieq(media, TR_SPAN("application/jsonl"));
-    if (json) {
-        if (charset.ptr && !tr_span_ieq(charset, TR_SPAN("utf-8")) && !tr_span_ieq(charset, TR_SPAN("utf8")))
-            return tr_fail(tr_exchange_status(x), TR_ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type: JSON must be UTF-8");
-        r->input = TR_INPUT_JSON;
-        return TR_OK;
-    }
-    if (tr_span_ieq(media, TR_SPAN("application/x-protobuf")) || tr_span_ieq(media, TR_SPAN("application/protobuf"))) {
-        r->input = TR_INPUT_PROTO;
-        return TR_OK;
-    }
-    if (x->body_end) { /* a type for a body that does not come says nothing */
-        r->input = TR_INPUT_JSON;
-        return TR_OK;
-    }
-    return tr_fail(tr_exchange_status(x), TR_ERR_UNSUPPORTED_MEDIA_TYPE,
-                   "Content-Type must be application/json or application/x-protobuf, not \"%.*s\"",
-                   (int)(media.len < 100 ? media.len : 100), media.ptr);
-}
-
 /* ---- bindings -------------------------------------------------------------------------------------------------------- */
 
 static enum tr_err bind_path(struct tr_exchange *x, struct tr_rest *r)
@@ -426,7 +385,7 @@ enum tr_err tr_rest_begin(struct tr_exchange *x)
     if (!err)
         err = tr_rest_choose_format(x);
     if (!err)
-        err = input_kind(x, r);
+        err = tr_input_choose(&x->hs->head.headers, r->plan, x->body_end, &r->input, &r->content_type, tr_exchange_status(x));
     if (!err)
         err = tr_rest_decoder(x, r);
     if (!err)
