@@ -1,6 +1,7 @@
 #include "pipeline/exchange.h"
 
 #include "base/assert.h"
+#include "base/counter.h"
 #include "obs/metrics.h"
 #include "pipeline/chain.h"
 #include "pipeline/deadline.h"
@@ -187,6 +188,16 @@ static enum tr_err body(struct tr_exchange *x, struct tr_span data)
     return x->dialect->on_body(x, data);
 }
 
+/* More waits for the backend than should. A message still being written does not count: it is bounded by itself, and must
+ * be completed to go anywhere. */
+static bool backend_is_slow(const struct tr_exchange *x)
+{
+    if (!x->call_open || !(x->streaming_in || x->route->native))
+        return false;
+    size_t ready = x->req_open ? x->req_open_at : x->req.len;
+    return ready > x->call.req_pos && ready - x->call.req_pos > TR_OUT_HIGH_BYTES;
+}
+
 static void on_data(void *sink, struct tr_span data)
 {
     struct tr_exchange *x = sink;
@@ -198,7 +209,7 @@ static void on_data(void *sink, struct tr_span data)
             tr_exchange_fail(x, err);
     }
     if (!x->ended) {
-        if (x->call_open && x->req.len - x->call.req_pos > TR_OUT_HIGH_BYTES && (x->streaming_in || x->route->native))
+        if (backend_is_slow(x))
             x->body_held += data.len;
         else if (x->body_begun)
             x->hs->ops->consume(x->hs, data.len);
@@ -340,7 +351,7 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused, 
     struct tr_pworker *w = ctx;
     struct tr_exchange *x = TR_ARENA_NEW(&hs->arena, struct tr_exchange);
     if (!x) { /* not even an answer can be made */
-        w->h->err_counts[TR_ERR_NOMEM]++;
+        tr_count(&w->h->err_counts[TR_ERR_NOMEM]);
         hs->ops->reset(hs, TR_HRESET_REFUSED);
         hs->ops->release(hs);
         return;
@@ -364,10 +375,12 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused, 
         if (x->st)
             *x->st = *st;
     }
-    if (err)
+    if (err) {
+        x->dialect = tr_relay_dialect(x);
         begin_count(x);
-    else
+    } else {
         err = walk(x);
+    }
     if (err)
         tr_exchange_fail(x, err);
     tr_exchange_leave(x);
@@ -403,7 +416,7 @@ void tr_exchange_resume(struct tr_pworker *w, struct tr_handle handle)
 {
     struct tr_exchange *x = handle.slot < PAUSE_SLOTS ? w->paused[handle.slot] : NULL;
     if (!x || w->paused_generation[handle.slot] != handle.generation) {
-        w->late_resumes++;
+        tr_count(&w->late_resumes);
         return;
     }
     tr_exchange_unpause(x);
