@@ -192,9 +192,8 @@ static void conn_input(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
     bool resets = false;
     struct tr_h2_frame_head f;
     while (!conn->quitting && !conn->dead && tr_h2_scan_next(&conn->scan, data, len, &pos, &f)) {
+        tr_h2_conn_count_frame(conn, &f);
         resets = resets || f.type == NGHTTP2_RST_STREAM;
-        if (f.type > NGHTTP2_CONTINUATION) /* ignored, and nghttp2 does not tell of it */
-            tr_h2_conn_empty_frame(conn);
         if (f.type != NGHTTP2_DATA || (f.stream_id & 1) == 0 ||
             (!resets && ((uint32_t)f.stream_id > conn->last_id ||
                          nghttp2_session_get_stream_remote_close(conn->sess.ng, f.stream_id) >= 0)))

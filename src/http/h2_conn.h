@@ -97,10 +97,11 @@ extern const struct tr_hstream_ops tr_h2_stream_ops;
 
 /* Sets what nghttp2 calls (h2_recv.c). */
 void tr_h2_conn_callbacks(nghttp2_session_callbacks *cb);
+/* Counts a frame that carries nothing, whatever nghttp2 makes of it; too many end the connection.
+ */
+void tr_h2_conn_count_frame(struct tr_h2_conn *conn, const struct tr_h2_frame_head *f);
 /* True when a frame on this stream is an error because the stream is closed (RFC 9113 §5.1). */
 bool tr_h2_conn_closed_is_error(const struct tr_h2_conn *conn, int32_t id);
-/* Counts a frame that carries nothing; too many end the connection. */
-void tr_h2_conn_empty_frame(struct tr_h2_conn *conn);
 /* Queues the end-of-turn task. */
 static inline void tr_h2_conn_kick(struct tr_h2_conn *conn)
 {

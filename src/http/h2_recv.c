@@ -22,10 +22,31 @@ static uint64_t now_ns(const struct tr_h2_conn *conn)
     return tr_loop_now_ns(conn->base.worker->loop);
 }
 
-void tr_h2_conn_empty_frame(struct tr_h2_conn *conn)
+static void empty_frame(struct tr_h2_conn *conn)
 {
     if (!tr_h2_bucket_take(&conn->flood, FLOOD_BURST, FLOOD_A_SECOND, now_ns(conn)))
         tr_h2_conn_quit(conn, TR_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+void tr_h2_conn_count_frame(struct tr_h2_conn *conn, const struct tr_h2_frame_head *f)
+{
+    switch (f->type) {
+    case NGHTTP2_HEADERS: /* opens or ends something, or is an error */
+    case NGHTTP2_CONTINUATION:
+    case NGHTTP2_RST_STREAM: /* from the bucket of resets, when it cut something short */
+        return;
+    case NGHTTP2_DATA:
+        if (f->len == 0 && !(f->flags & NGHTTP2_FLAG_END_STREAM))
+            empty_frame(conn);
+        return;
+    case NGHTTP2_SETTINGS:
+        if (!conn->got_settings)
+            return;
+        break;
+    default: /* PING, PRIORITY, WINDOW_UPDATE, and what is not known */
+        break;
+    }
+    empty_frame(conn);
 }
 
 /* Resets by the client, and resets that the client made us send (RFC 9113 §10.5, and
@@ -270,15 +291,12 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
             st = stream_of(ng, frame->hd.stream_id);
             if (st)
                 body_end(st, NULL);
-        } else if (frame->hd.length <= frame->data.padlen) {
-            tr_h2_conn_empty_frame(conn);
+        } else if (frame->hd.length && frame->hd.length <= frame->data.padlen) {
+            empty_frame(conn);
         }
         break;
     case NGHTTP2_SETTINGS:
-        if (!conn->got_settings && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
-            conn->got_settings = true;
-        else
-            tr_h2_conn_empty_frame(conn);
+        conn->got_settings = true;
         break;
     case NGHTTP2_RST_STREAM:
         /* the stream is still known here when the reset cut something short */
@@ -286,10 +304,9 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if (st && !(st->remote_end && st->local_end))
             resets_take(conn);
         else
-            tr_h2_conn_empty_frame(conn);
+            empty_frame(conn);
         break;
-    default: /* PING, PRIORITY, WINDOW_UPDATE and what is not known */
-        tr_h2_conn_empty_frame(conn);
+    default:
         break;
     }
     return 0;

@@ -120,6 +120,19 @@ static void one_priority(void)
     f_frame(&w.tx, F_PRIORITY, 0, 3, "\0\0\0\0\1", 5);
 }
 
+static void one_unknown(void)
+{
+    f_frame(&w.tx, 77, 0, 1, "what?", 5);
+}
+
+/* Of a stream that is closed: the first one resets it. */
+static void one_late_update(void)
+{
+    if (w.call_count && !w.calls[0].gone)
+        f_code(&w.tx, F_RST, 1, 8);
+    f_code(&w.tx, F_WINDOW, 1, 1);
+}
+
 static void h2_limits_frames_that_carry_nothing(void **state)
 {
     (void)state;
@@ -129,6 +142,8 @@ static void h2_limits_frames_that_carry_nothing(void **state)
     flood(one_padded_data);
     flood(one_window_update);
     flood(one_priority);
+    flood(one_unknown);
+    flood(one_late_update);
 }
 
 static void h2_limits_lets_an_honest_stream_of_updates_pass(void **state)
