@@ -1,13 +1,16 @@
 #include "base/alloc.h"
 
+#include "base/counter.h"
+
 #include <stdlib.h>
 
 static _Thread_local struct tr_alloc_stats stats;
-static _Thread_local uint64_t fail_at; /* value of stats.calls from which allocations fail; 0 = never */
+static _Thread_local uint64_t
+    fail_at; /* value of stats.calls from which allocations fail; 0 = never */
 
 static int must_fail(void)
 {
-    stats.calls++;
+    tr_count(&stats.calls);
     return fail_at != 0 && stats.calls >= fail_at;
 }
 
@@ -29,7 +32,7 @@ void *tr_realloc(void *ptr, size_t size)
 void tr_free(void *ptr)
 {
     if (ptr)
-        stats.frees++;
+        tr_count(&stats.frees);
     free(ptr);
 }
 

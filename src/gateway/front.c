@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/counter.h"
 #include "base/log.h"
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -20,11 +21,10 @@ struct front {
     size_t first_len;
 };
 
-void tr_front_release_peer(struct tr_worker *w, void *user)
+void tr_front_release_peer(void *user)
 {
     struct front *f = user;
     (void)atomic_fetch_sub_explicit(&f->listener->shared->connections, 1, memory_order_relaxed);
-    w->stats.connections--;
     tr_free(f);
 }
 
@@ -33,7 +33,7 @@ static void drop(struct front *f, bool abort)
     tr_timer_stop(&f->timer);
     tr_list_remove(&f->node);
     tr_stream_close(f->stream, abort);
-    tr_front_release_peer(f->worker, f);
+    tr_front_release_peer(f);
 }
 
 /* The codec takes the stream over. */
@@ -46,9 +46,9 @@ static void hand_on(struct front *f, bool h2, struct tr_span first)
     enum tr_err err = h2 ? tr_h2_conn_new(&w->h, &w->p.snap->limits, &w->service, f->stream, first, f, &conn)
                          : tr_h1_conn_new(&w->h, &w->p.snap->limits, &w->service, f->stream, first, f, &conn);
     if (err) {
-        w->h.err_counts[err]++;
+        tr_count(&w->h.err_counts[err]);
         tr_stream_close(f->stream, true);
-        tr_front_release_peer(w, f);
+        tr_front_release_peer(f);
         return;
     }
     tr_list_push_back(&w->conns, &conn->node);
@@ -84,8 +84,8 @@ static void on_ready(void *ctx, enum tr_err err)
 {
     struct front *f = ctx;
     if (err) {
-        f->worker->stats.tls_failures++;
-        f->worker->h.err_counts[TR_ERR_TLS]++;
+        tr_count(&f->worker->stats.tls_failures);
+        tr_count(&f->worker->h.err_counts[TR_ERR_TLS]);
         tr_log(TR_LOG_DEBUG, "TLS handshake with %.*s failed: %.*s", (int)f->peer.ip_len, f->peer.ip,
                (int)tr_stream_error(f->stream).len, tr_stream_error(f->stream).ptr);
         drop(f, false);
@@ -106,7 +106,7 @@ static void on_timeout(struct tr_timer *timer)
     struct front *f = tr_container_of(timer, struct front, timer);
     bool silent = !f->peer.tls && f->first_len == 0; /* opened in advance and not used: no error */
     if (!silent)
-        f->worker->h.err_counts[f->peer.tls ? TR_ERR_TLS : TR_ERR_HEADER_TIMEOUT]++;
+        tr_count(&f->worker->h.err_counts[f->peer.tls ? TR_ERR_TLS : TR_ERR_HEADER_TIMEOUT]);
     drop(f, !silent);
 }
 
@@ -120,8 +120,7 @@ void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, 
         (void)close(fd);
         return;
     }
-    w->stats.accepted++;
-    w->stats.connections++;
+    tr_count(&w->stats.accepted);
     f->worker = w;
     f->listener = l;
     f->peer.listener = l->conf;
@@ -134,7 +133,7 @@ void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, 
         memcpy(f->peer.ip, ip.ptr, f->peer.ip_len);
     tr_timer_init(&f->timer, w->loop, on_timeout);
     if (tr_stream_accept(w->loop, fd, l->conf->tls, peer, &events, f, &f->stream)) {
-        tr_front_release_peer(w, f);
+        tr_front_release_peer(f);
         return;
     }
     const struct tr_cfg_limits *limits = &w->p.snap->config.limits;

@@ -9,6 +9,6 @@ void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, 
 /* Ends those that have no codec yet. */
 void tr_front_close_all(struct tr_worker *w);
 /* Of a connection that ended: gives its place on the listener back. */
-void tr_front_release_peer(struct tr_worker *w, void *user);
+void tr_front_release_peer(void *user);
 
 #endif

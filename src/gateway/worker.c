@@ -12,6 +12,7 @@
 #include "obs/metrics.h"
 
 #define BLOCKS_KEPT      256 /* arena blocks of 4 KiB: 1 MiB a worker */
+#define GOAWAY_GAP_NS    ((uint64_t)1000000000) /* between the two steps of GOAWAY */
 #define TRIM_AFTER_BYTES ((uint64_t)4 << 20) /* that went back to the heap since the last trim */
 #define TRIM_DELAY_NS    ((uint64_t)1000000000)
 #define TRIM_PAD_BYTES   ((size_t)256 * 1024)
@@ -44,7 +45,7 @@ static void on_conn_closed(void *ctx, struct tr_hconn *conn)
 {
     struct tr_worker *w = ctx;
     tr_list_remove(&conn->node);
-    tr_front_release_peer(w, conn->user);
+    tr_front_release_peer(conn->user);
     tr_worker_check_done(w);
 }
 
@@ -83,10 +84,10 @@ static void abort_conns(struct tr_worker *w)
 static void on_drain_timer(struct tr_timer *timer)
 {
     struct tr_worker *w = tr_container_of(timer, struct tr_worker, drain_timer);
-    if (w->drain_round++ == 0) {
-        uint64_t timeout = w->p.snap->config.drain_timeout;
+    uint64_t timeout = w->p.snap->config.drain_timeout;
+    if (w->drain_round++ == 0 && timeout > GOAWAY_GAP_NS) {
         drain_conns(w);
-        (void)tr_timer_start(&w->drain_timer, timeout);
+        (void)tr_timer_start(&w->drain_timer, timeout - GOAWAY_GAP_NS);
     } else {
         abort_conns(w);
     }
@@ -101,8 +102,8 @@ static void drain(struct tr_worker *w)
     close_listeners(w);
     tr_front_close_all(w);
     drain_conns(w);
-    uint64_t timeout = w->p.snap->config.drain_timeout, second = 1000000000u;
-    (void)tr_timer_start(&w->drain_timer, timeout < second ? timeout : second);
+    uint64_t timeout = w->p.snap->config.drain_timeout;
+    (void)tr_timer_start(&w->drain_timer, timeout < GOAWAY_GAP_NS ? timeout : GOAWAY_GAP_NS);
     tr_worker_check_done(w);
 }
 
@@ -160,6 +161,7 @@ static enum tr_err open_listeners(struct tr_worker *w, struct tr_snapshot *snap,
         if (err)
             return err;
         w->listener_count++;
+        tr_listener_count_failures(l->listener, &w->stats.accept_failures);
         addrs[i] = *tr_listener_addr(l->listener);
     }
     return TR_OK;

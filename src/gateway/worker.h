@@ -34,7 +34,6 @@ struct tr_worker_listener {
 
 struct tr_worker_stats {
     uint64_t accepted, tls_failures, accept_failures;
-    uint32_t connections;
 };
 
 struct tr_worker {

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/counter.h"
 
 /* Many idle connections are kept; each costs this and no buffer. */
 _Static_assert(sizeof(struct h1_conn) <= 1536, "an idle connection is small");
@@ -49,8 +50,8 @@ void h1_lost(struct h1_conn *c, enum tr_err why)
     if (c->closed)
         return;
     if (!c->live && why != TR_ERR_CLIENT_GONE)
-        c->base.worker
-            ->err_counts[why]++; /* nobody else counts it; that an idle client leaves is no error */
+        /* nobody else counts it; that an idle client leaves is no error */
+        tr_count(&c->base.worker->err_counts[why]);
     h1_tell_gone(c, why);
     h1_close(c, true);
 }

@@ -1,5 +1,6 @@
 /* The input half of an HTTP/1.1 connection: bytes to heads, bodies and their ends. */
 #include "base/assert.h"
+#include "base/counter.h"
 #include "http/h1_conn.h"
 
 struct tr_span h1_in_pending(const struct h1_conn *c)
@@ -226,7 +227,7 @@ static size_t feed_head(struct h1_conn *c, struct tr_span data)
         return 0;
     }
     if ((!err || err == TR_ERR_BAD_REQUEST_LINE) && is_other_protocol(c, err ? data : tr_span_sub(data, 0, len))) {
-        c->base.worker->err_counts[TR_ERR_BAD_REQUEST_LINE]++;
+        tr_count(&c->base.worker->err_counts[TR_ERR_BAD_REQUEST_LINE]);
         c->answer = H1_ANS_FORMED; /* of no bytes: our FIN follows */
         c->close_after = true;
         c->input = H1_IN_SWALLOW;

@@ -1,6 +1,7 @@
 #include "io/listener.h"
 
 #include "base/alloc.h"
+#include "base/counter.h"
 #include "io/stream_int.h"
 #include "io/watch.h"
 
@@ -36,6 +37,7 @@ struct tr_listener {
     int fd;
     bool closed;
     uint64_t failures;
+    uint64_t *counter; /* NULL: none */
     void (*on_accept)(void *ctx, int fd, const struct tr_addr *peer);
     void *ctx;
 };
@@ -65,6 +67,8 @@ static void on_watch(struct tr_watch *w, unsigned events)
             /* the connection stays in the backlog and the event level-triggered: without a pause
              * this would spin */
             l->failures++;
+            if (l->counter)
+                tr_count(l->counter);
             if (tr_timer_start(&l->pause, PAUSE_NS) == TR_OK)
                 tr_watch_want(&l->watch, 0);
             return;
@@ -248,6 +252,11 @@ const struct tr_addr *tr_listener_addr(const struct tr_listener *l)
 uint64_t tr_listener_accept_failures(const struct tr_listener *l)
 {
     return l->failures;
+}
+
+void tr_listener_count_failures(struct tr_listener *l, uint64_t *counter)
+{
+    l->counter = counter;
 }
 
 static void on_closed(struct tr_watch *w)

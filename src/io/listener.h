@@ -26,6 +26,8 @@ enum tr_err tr_listener_open(struct tr_loop *loop, const struct tr_addr *addr,
 /* The bound address (with the real port). */
 const struct tr_addr *tr_listener_addr(const struct tr_listener *l);
 uint64_t tr_listener_accept_failures(const struct tr_listener *l);
+/* Failures of accept also count in *counter (base/counter.h), which must outlive the listener. */
+void tr_listener_count_failures(struct tr_listener *l, uint64_t *counter);
 void tr_listener_close(struct tr_listener *l);
 
 #endif

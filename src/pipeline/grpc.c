@@ -80,8 +80,12 @@ static enum tr_err on_body(struct tr_exchange *x, struct tr_span data)
 
 static enum tr_err on_body_end(struct tr_exchange *x)
 {
-    if (x->call_open)
-        tr_ucall_commit(&x->call, true);
+    const struct grpc *g = x->grpc;
+    if (!x->call_open)
+        return TR_OK;
+    if (g->up.left || g->up.header_len) /* the client ends within a message */
+        return TR_ERR_BAD_GRPC_FRAME;
+    tr_ucall_commit(&x->call, true);
     return TR_OK;
 }
 

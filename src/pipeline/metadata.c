@@ -1,6 +1,7 @@
 #include "pipeline/metadata.h"
 
 #include "base/base64.h"
+#include "base/counter.h"
 
 /* Request headers that never become metadata, beside grpc-* and the names in Connection. */
 static bool is_dropped(enum tr_token token, bool native)
@@ -127,7 +128,7 @@ static enum tr_err copy_headers(struct tr_exchange *x, bool native)
         if (x->snap->identity_headers.count && is_identity(&x->snap->identity_headers, h->name))
             continue;
         if (!is_printable(h->value)) {
-            x->w->dropped_headers++;
+            tr_count(&x->w->dropped_headers);
             continue;
         }
         if (tr_span_ends(h->name, TR_SPAN("-bin")) && !is_binary(h->value, &x->w->scratch))
@@ -170,7 +171,7 @@ static enum tr_err add_cookie(struct tr_exchange *x)
         value = tr_span(p, n);
     }
     if (!is_printable(value)) {
-        x->w->dropped_headers++;
+        tr_count(&x->w->dropped_headers);
         return TR_OK;
     }
     return add(x, TR_SPAN("cookie"), value, TR_TOKEN_COOKIE);
@@ -317,7 +318,7 @@ enum tr_err tr_metadata_response(struct tr_exchange *x, const struct tr_headers 
         if (is_response_dropped(h))
             continue;
         if (!is_printable(h->value)) {
-            x->w->dropped_headers++;
+            tr_count(&x->w->dropped_headers);
             continue;
         }
         enum tr_err err = tr_headers_add(out, &x->hs->arena, h->name, h->value, (enum tr_token)h->token);

@@ -13,6 +13,12 @@ bool tr_is_grpc_type(struct tr_span content_type)
            content_type.ptr[base.len] == ' ';
 }
 
+const struct tr_dialect *tr_relay_dialect(const struct tr_exchange *x)
+{
+    const struct tr_header *type = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
+    return x->hs->head.version >= 20 && type && tr_is_grpc_type(type->value) ? &tr_dialect_grpc : &tr_dialect_rest;
+}
+
 /* ---- ROUTE ------------------------------------------------------------------------------------------------ */
 
 static enum tr_err route_native(struct tr_exchange *x)

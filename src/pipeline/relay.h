@@ -4,6 +4,8 @@
 
 #include "pipeline/exchange.h"
 
+/* The dialect of a request that the codec refused: a gRPC client gets trailers (SPEC §8). */
+const struct tr_dialect *tr_relay_dialect(const struct tr_exchange *x);
 /* Sets route, policy and dialect, or answers (OPTIONS, health). An error is a refusal (404, 405, 415, 505...). */
 enum tr_err tr_relay_route(struct tr_exchange *x) TR_MUST_USE;
 /* Counts the finished exchange. */

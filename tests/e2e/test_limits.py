@@ -153,6 +153,7 @@ def test_streams_per_connection(gateway, backend):
         assert c.h2.remote_settings.max_concurrent_streams == 10
         c.h2.remote_settings[3] = 1000  # as a client that does not care
         c.h2.remote_settings.acknowledge()
+        backend.calls.clear()
         streams = [c.start("GET", "/test/v1/echo/x", [("x-test-hold", "s")]) for _ in range(15)]
         c.limit(5)
         refused = lambda: [s for s in streams if s.response.reset is not None]

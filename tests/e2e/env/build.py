@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BUILD = Path(os.environ.get("TRANSOM_BUILD", ROOT / "build" / "dev")).resolve()
 BINARY = Path(os.environ.get("TRANSOM_BIN", BUILD / "src" / "gateway" / "transom"))
 
-SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()
+SANITIZED = BINARY.exists() and any(name in BINARY.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 
 
 def descriptor_set(name):

@@ -19,7 +19,7 @@ def base_config(endpoints, **changes):
     config = {
         "listeners": [{"address": "127.0.0.1:0"}],
         "admin": {"address": "127.0.0.1:0"},
-        "workers": 2,
+        "workers": int(os.environ.get("TRANSOM_TEST_WORKERS", "2")),
         "drain_delay": "0s",
         "drain_timeout": "5s",
         "descriptors": [str(descriptor_set("everything"))],
@@ -35,7 +35,7 @@ def base_config(endpoints, **changes):
 
 def sanitizer_env():
     env = dict(os.environ)
-    env["ASAN_OPTIONS"] = "detect_leaks=1:abort_on_error=0:exitcode=99:" + env.get("ASAN_OPTIONS", "")
+    env["ASAN_OPTIONS"] = "detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=16:" + env.get("ASAN_OPTIONS", "")
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:" + env.get("UBSAN_OPTIONS", "")
     return env
 
