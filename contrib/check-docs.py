@@ -136,7 +136,10 @@ def check_complete(root, names, bad):
             bad.append(f"configuration.md: no section {title}")
         bad += [f"configuration.md: the key {k} of {title or 'the file'} is missing" for k in sorted(keys) if f"| `{k}` |" not in reference]
     bad += [f"errors.md: {e} is missing" for e in sorted(names.errors) if f"| `{e}` |" not in errors]
-    bad += [f"operating.md: the metric {m} is missing" for m in sorted(names.metrics) if f"`{m}`" not in operating]
+    for name, kind, labels, text in re.findall(r'^METRIC\(\w+, "(\w+)", (\w+), "([^"]*)", "((?:[^"\\]|\\.)*)"\)', read(root, "src/obs/metrics.def"), re.M):
+        row = f"| `{name}` | {kind.lower()} | {', '.join(f'`{label}`' for label in labels.split(',') if label)} | {text} |"
+        if row not in operating:
+            bad.append(f"operating.md: the row of a metric is missing:\n{row}")
     bad += [f"life-of-a-request.md: the step {s} is missing" for s in sorted(names.steps) if s not in journey]
     for verb in sorted(names.verbs):
         if not re.search(rf"^\.SS .*\b{verb}\b", man, re.M):
