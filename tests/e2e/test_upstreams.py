@@ -118,8 +118,9 @@ def test_restart_under_load_gives_truthful_answers(start, backends):
     for t in threads:
         t.join(5)
     again.stop()
-    assert set(statuses) <= {200, 503}
-    assert statuses.count(503) <= 4, statuses.count(503)
+    # what grpcio gives up when it stops is reset with CANCEL: 499 by the gRPC mapping
+    assert set(statuses) <= {200, 499, 503}
+    assert len([s for s in statuses if s != 200]) <= 4, statuses
 
 
 def test_a_dead_endpoint_beside_a_live_one_costs_nothing(start, connect, backends):

@@ -23,6 +23,7 @@ class Call:
         self.metadata = [(k, v) for k, v in context.invocation_metadata()]
         self.requests = []
         self.half_closed = False
+        self.sent = 0  # messages of a stream that the transport has taken
         self.context = context
         left = context.time_remaining()
         self.time_remaining = left if left is not None and left < 1e8 else None  # grpcio's "none" is a far date
@@ -156,7 +157,9 @@ class Backend:
 
         def stream(request, context):
             call = self._begin(name, context)
-            yield from behaviour(call, arg(call, request))
+            for answer in behaviour(call, arg(call, request)):
+                yield answer
+                call.sent += 1
 
         return stream if down else unary
 
