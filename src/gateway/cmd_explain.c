@@ -184,7 +184,7 @@ static enum tr_err message_end(struct explain *e, bool mask_wanted)
 /* One value, or those of a client stream: an array, or one behind the other. */
 static enum tr_err json_values(struct explain *e, struct tr_json_scan *scan, const struct tr_json2pb_opts *opts, bool mask_wanted)
 {
-    bool stream = e->route->rpc->client_streaming, array = false;
+    bool stream = e->route->rpc->client_streaming, array = false, closed = false;
     for (;;) {
         enum tr_json_tok tok = tr_json_scan_next(scan);
         if (tok == TR_JSON_ERROR) {
@@ -197,10 +197,11 @@ static enum tr_err json_values(struct explain *e, struct tr_json_scan *scan, con
             array = true;
             continue;
         }
-        if (array && scan->depth == 0 && tok == TR_JSON_ARR_END)
-            continue;
-        if (array && scan->depth == 0)
+        if (closed)
             return tr_fail(&e->st, TR_ERR_JSON_SYNTAX, "more input after the end of the array");
+        closed = array && scan->depth == 0 && tok == TR_JSON_ARR_END;
+        if (closed)
+            continue;
         tr_json_scan_unread(scan);
         struct tr_json2pb *j = tr_json2pb_new(&e->arena, e->route->rpc->input, e->route->plan->body_field, opts, &e->wire);
         enum tr_err err = j ? tr_json2pb_run(j, scan, &e->st) : TR_ERR_NOMEM;
