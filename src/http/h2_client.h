@@ -21,9 +21,7 @@
 
 #include "http/codec.h"
 
-/* Stream window: bounds what a request that is not consumed may hold in memory. */
-#define TR_H2_CLIENT_STREAM_WINDOW ((int32_t)256 * 1024)
-#define TR_H2_CLIENT_CONN_WINDOW   ((int32_t)16 * 1024 * 1024)
+#define TR_H2_CLIENT_CONN_WINDOW ((int32_t)16 * 1024 * 1024)
 
 struct tr_h2_client;
 struct tr_h2_req;

@@ -38,6 +38,7 @@ struct tr_h2_req {
     struct tr_headers
         fields; /* of the section being received; when it is complete, of the last one */
     uint32_t field_bytes;
+    struct tr_h2_window window;
     int32_t id;
     unsigned status;
     enum tr_err why;   /* why we ended it */

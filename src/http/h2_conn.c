@@ -313,7 +313,7 @@ static bool is_grpc(const struct tr_h2_stream *st)
 static bool body_is_late(const struct tr_h2_conn *conn, const struct tr_h2_stream *st, uint64_t now)
 {
     return st->requested && !st->remote_end && !st->sink_off && !st->body_late &&
-           !st->hs.head_sent && st->unconsumed < (uint32_t)TR_H2_STREAM_WINDOW / 2 &&
+           !st->hs.head_sent && st->unconsumed < (uint32_t)TR_H2_WINDOW_FIRST / 2 &&
            now - st->recv_ns >= conn->base.limits->body_idle_timeout_ns && !is_grpc(st);
 }
 
@@ -442,7 +442,7 @@ static enum tr_err session_new(struct tr_h2_conn *conn)
     const struct tr_hlimits *l = conn->base.limits;
     const nghttp2_settings_entry iv[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->max_concurrent_streams},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)TR_H2_STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)TR_H2_WINDOW_FIRST},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, l->max_header_bytes},
     };
     if (nghttp2_submit_settings(conn->sess.ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]) ==

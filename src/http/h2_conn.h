@@ -8,11 +8,10 @@
 #include "http/h2_scan.h"
 #include "http/h2_sess.h"
 
-/* Stream window: what a client may send unconsumed. The connection's is credited as bytes arrive,
- * so that a stream that is not consumed never stops the others; all streams together stay below
- * max_concurrent_streams windows. */
-#define TR_H2_STREAM_WINDOW ((int32_t)64 * 1024)
-#define TR_H2_CONN_WINDOW   ((int32_t)1024 * 1024)
+/* The connection's window is credited as bytes arrive, so that a stream that is not consumed never
+ * stops the others; what a client may send unconsumed is bounded by the windows of the streams
+ * (http/h2_sess.h). */
+#define TR_H2_CONN_WINDOW ((int32_t)1024 * 1024)
 
 /* Ranges of stream ids that the client skipped: HEADERS on one is a protocol error (RFC 9113
  * §5.1.1), while HEADERS on one that was opened and closed are trailers that crossed with our
@@ -61,6 +60,7 @@ struct tr_h2_stream {
     struct tr_span target;
     uint32_t field_bytes, field_count; /* of the block being received */
     uint32_t unconsumed;
+    struct tr_h2_window window;
     uint64_t recv_ns; /* last body byte */
     uint64_t sent_ns; /* last answer byte taken, or when there were none */
     enum tr_err refused;

@@ -50,6 +50,7 @@ struct tr_h2_pool {
     size_t refs;
     char *reserve;
     size_t reserve_used, reserve_live; /* bytes, blocks */
+    size_t window_used;
     struct block *free[CLASS_COUNT];
     struct chunk *chunks;
     char *cut, *cut_end; /* the rest of the newest chunk */
@@ -286,4 +287,18 @@ void tr_h2_pool_mem(struct tr_h2_pool *pool, struct tr_h2_mem *user, nghttp2_mem
 {
     *user = (struct tr_h2_mem){pool, false};
     *ret_mem = (nghttp2_mem){user, mem_malloc, mem_free, mem_calloc, mem_realloc};
+}
+
+bool tr_h2_pool_take_window(struct tr_h2_pool *pool, size_t bytes)
+{
+    if (bytes > TR_H2_WINDOW_BUDGET - pool->window_used)
+        return false;
+    pool->window_used += bytes;
+    return true;
+}
+
+void tr_h2_pool_give_window(struct tr_h2_pool *pool, size_t bytes)
+{
+    TR_DCHECK(bytes <= pool->window_used);
+    pool->window_used -= bytes;
 }

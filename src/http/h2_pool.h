@@ -35,4 +35,10 @@ void tr_h2_pool_mem(struct tr_h2_pool *pool, struct tr_h2_mem *user, nghttp2_mem
 void *tr_h2_pool_alloc(struct tr_h2_pool *pool, size_t size);
 void tr_h2_pool_free(struct tr_h2_pool *pool, void *ptr);
 
+/* Flow-control windows beyond the first ones, of all streams of the worker together: what stalled
+ * streams may hold in memory is bounded, however many there are. False when the budget is spent. */
+#define TR_H2_WINDOW_BUDGET ((size_t)16 * 1024 * 1024)
+bool tr_h2_pool_take_window(struct tr_h2_pool *pool, size_t bytes);
+void tr_h2_pool_give_window(struct tr_h2_pool *pool, size_t bytes);
+
 #endif

@@ -26,6 +26,7 @@ static void flood_take(struct tr_h2_client *client)
 void tr_h2_req_free(struct tr_h2_req *req)
 {
     tr_list_remove(&req->node);
+    tr_h2_window_end(&req->client->sess, &req->window);
     req->client->open--;
     tr_h2_pool_free(req->client->sess.pool, req);
 }
@@ -120,7 +121,7 @@ void tr_h2_req_consume(struct tr_h2_req *req, size_t bytes)
 {
     if (req->off || req->remote_end || !req->client->sess.ng)
         return;
-    (void)nghttp2_session_consume_stream(req->client->sess.ng, req->id, bytes);
+    tr_h2_window_consume(&req->client->sess, req->id, &req->window, bytes);
     tr_h2_client_kick(req->client);
 }
 

@@ -63,6 +63,7 @@ static void stream_free(struct tr_h2_stream *st)
 void tr_h2_stream_closed(struct tr_h2_stream *st, enum tr_err why)
 {
     drop_output(st);
+    tr_h2_window_end(&conn_of(st)->sess, &st->window);
     st->closed = true;
     if (!st->sink_off && !(st->local_end && st->remote_end)) {
         st->sink_off = true;
@@ -102,10 +103,12 @@ void tr_h2_conn_writable(struct tr_h2_conn *conn)
     conn->held = false;
     tr_list_for_each (it, next, &conn->streams) {
         struct tr_h2_stream *st = tr_container_of(it, struct tr_h2_stream, node);
-        if (st->sink_off || st->closed || st->ended || !(all || st->above_high) ||
-            tr_h2_source_queued(&st->src) >= TR_OUT_LOW_BYTES)
+        if (st->sink_off || st->closed || st->ended || !(all || st->above_high))
             continue;
-        st->above_high = false;
+        /* What was held for the connection's sake and has much to send itself is told later. */
+        st->above_high = tr_h2_source_queued(&st->src) >= TR_OUT_LOW_BYTES;
+        if (st->above_high)
+            continue;
         st->hs.sink_ops->on_writable(st->hs.sink);
     }
 }
@@ -250,7 +253,7 @@ static void op_consume(struct tr_hstream *hs, size_t bytes)
     if (is_off(st) || st->remote_end)
         return;
     st->recv_ns = tr_loop_now_ns(conn->base.worker->loop);
-    (void)nghttp2_session_consume_stream(conn->sess.ng, (int32_t)hs->id, bytes);
+    tr_h2_window_consume(&conn->sess, (int32_t)hs->id, &st->window, bytes);
     tr_h2_conn_kick(conn);
 }
 

@@ -226,6 +226,28 @@ void tr_h2_source_resume(struct tr_h2_sess *s, int32_t stream_id, struct tr_h2_s
     }
 }
 
+void tr_h2_window_consume(struct tr_h2_sess *s, int32_t stream_id, struct tr_h2_window *window,
+                          size_t bytes)
+{
+    const size_t more = (size_t)(TR_H2_WINDOW_LARGE - TR_H2_WINDOW_FIRST);
+    (void)nghttp2_session_consume_stream(s->ng, stream_id, bytes);
+    if (window->consumed >= TR_H2_WINDOW_GROWS)
+        return;
+    window->consumed += bytes < TR_H2_WINDOW_GROWS ? (uint32_t)bytes : TR_H2_WINDOW_GROWS;
+    if (window->consumed < TR_H2_WINDOW_GROWS || !tr_h2_pool_take_window(s->pool, more))
+        return;
+    window->large = true;
+    (void)nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, stream_id,
+                                                TR_H2_WINDOW_LARGE);
+}
+
+void tr_h2_window_end(struct tr_h2_sess *s, struct tr_h2_window *window)
+{
+    if (window->large)
+        tr_h2_pool_give_window(s->pool, (size_t)(TR_H2_WINDOW_LARGE - TR_H2_WINDOW_FIRST));
+    window->large = false;
+}
+
 /* Values that hardly ever repeat on a connection: an entry of the HPACK table would push out a
  * useful one. */
 static bool is_volatile(const struct tr_header *h)

@@ -82,6 +82,20 @@ void tr_h2_source_compact(struct tr_h2_source *src, bool force);
 /* Tells nghttp2 of new bytes, or of the end. */
 void tr_h2_source_resume(struct tr_h2_sess *s, int32_t stream_id, struct tr_h2_source *src);
 
+/* A stream's receive window. It begins at TR_H2_WINDOW_FIRST and grows once, when so much was
+ * consumed that more would make the transfer faster, and while the budget of the worker allows. */
+#define TR_H2_WINDOW_FIRST ((int32_t)64 * 1024)
+#define TR_H2_WINDOW_LARGE ((int32_t)512 * 1024)
+#define TR_H2_WINDOW_GROWS ((uint32_t)256 * 1024) /* bytes consumed before */
+struct tr_h2_window {
+    uint32_t consumed; /* until it has grown */
+    bool large;
+};
+void tr_h2_window_consume(struct tr_h2_sess *s, int32_t stream_id, struct tr_h2_window *window,
+                          size_t bytes);
+/* The stream is gone. */
+void tr_h2_window_end(struct tr_h2_sess *s, struct tr_h2_window *window);
+
 /* A field for nghttp2: the name is not copied when it is a known token's. */
 nghttp2_nv tr_h2_nv(const struct tr_header *h);
 nghttp2_nv tr_h2_nv_static(const char *name, size_t name_len, struct tr_span value);

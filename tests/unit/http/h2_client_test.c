@@ -8,7 +8,7 @@ struct got {
     struct tr_h2_req *req;
     struct tr_arena arena;
     struct tr_buf body, data;
-    size_t body_pos;
+    size_t body_pos, consumed;
     unsigned sent, heads, ends, writables, status;
     enum tr_err err;
     uint32_t code;
@@ -39,8 +39,10 @@ static void on_data(void *ctx, struct tr_span data)
     struct got *g = ctx;
     assert_int_equal(g->heads, 1);
     assert_int_equal(tr_buf_append(&g->data, data), TR_OK);
-    if (!g->keep_credit)
+    if (!g->keep_credit) {
+        g->consumed += data.len;
         tr_h2_req_consume(g->req, data.len);
+    }
 }
 
 static void on_end(void *ctx, enum tr_err err, uint32_t code, const struct tr_headers *trailers)
@@ -234,7 +236,7 @@ static void h2_client_stalls_no_other_request(void **state)
     }
     w_run(&w, 600);
     for (int i = 0; i < 40; i++)
-        assert_int_equal(stalled[i]->data.len, TR_H2_CLIENT_STREAM_WINDOW);
+        assert_int_equal(stalled[i]->data.len, 65536);
     struct got *g = request(tr_span("", 0), true);
     w_run(&w, 10);
     w_answer(&w.calls[40], 200, tr_span(big, 100000), false);
@@ -245,6 +247,47 @@ static void h2_client_stalls_no_other_request(void **state)
     for (int i = 0; i < 40; i++) {
         tr_h2_req_cancel(stalled[i]->req);
         stalled[i]->ends = 1;
+    }
+    finish();
+}
+
+/* A transfer that is consumed gets a larger window; those of all streams together have a budget. */
+static void h2_client_grows_the_windows_of_fast_transfers(void **state)
+{
+    (void)state;
+    static char big[2000000];
+    begin(MANUAL, 1 << 20);
+    for (int i = 0; i < 60; i++)
+        (void)request(tr_span("", 0), true);
+    w_run(&w, 20);
+    for (int i = 0; i < 60; i++) {
+        w_answer(&w.calls[i], 200, tr_span(big, sizeof big), false);
+        w_release(&w.calls[i]);
+    }
+    for (int i = 0; i < 3000; i++) {
+        bool fast = false;
+        w_run(&w, 1);
+        for (unsigned k = 0; k < got_count; k++) {
+            gots[k].keep_credit = gots[k].data.len > 400000;
+            fast = fast || !gots[k].keep_credit;
+        }
+        if (!fast)
+            break;
+    }
+    w_run(&w, 500);
+    unsigned large = 0;
+    size_t held = 0;
+    for (unsigned k = 0; k < got_count; k++) {
+        size_t unconsumed = gots[k].data.len - gots[k].consumed;
+        assert_true(unconsumed <= 512 * 1024);
+        large += unconsumed > 65536;
+        held += unconsumed;
+    }
+    assert_in_range(large, 30, 37);
+    assert_true(held <= (size_t)(16 * 1024 + 60 * 64) * 1024);
+    for (unsigned k = 0; k < got_count; k++) {
+        tr_h2_req_cancel(gots[k].req);
+        gots[k].ends = 1;
     }
     finish();
 }
@@ -341,6 +384,7 @@ int main(void)
         cmocka_unit_test(h2_client_streams_a_request_in_parts),
         cmocka_unit_test(h2_client_holds_its_owner_on_a_closed_window),
         cmocka_unit_test(h2_client_stalls_no_other_request),
+        cmocka_unit_test(h2_client_grows_the_windows_of_fast_transfers),
         cmocka_unit_test(h2_client_room_follows_the_peer),
         cmocka_unit_test(h2_client_cancels_before_anything_was_sent),
         cmocka_unit_test(h2_client_finishes_what_is_open),
