@@ -13,7 +13,7 @@
  *     ops->commit; the last commit has end = true, or ops->send_trailers ends. A complete small answer is: append to
  *     hs->out, send_head with content_length, commit(end). Nothing is written to the socket before the end of the turn.
  *  4. ops->queued says how many body bytes wait in the codec; on_writable is called when it has fallen below
- *     TR_OUT_LOW_BYTES after having been above TR_OUT_HIGH_BYTES; the sink stops producing above the high mark.
+ *     TR_OUT_LOW_BYTES after having reached TR_OUT_HIGH_BYTES; the sink stops producing from the high mark on.
  *  5. on_gone: the client reset the stream or the connection is lost or timed out; from then on only ops->release is
  *     legal. It may come at any time before release, never from inside an ops call.
  *  6. The sink calls ops->release exactly once, when it needs the hstream and its arena no more; the codec goes on by

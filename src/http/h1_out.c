@@ -260,7 +260,7 @@ static void op_commit(struct tr_hstream *hs, bool end)
         return;
     c->committed = hs->out.len;
     c->ended |= end;
-    if (hs->out.len - hs->out_pos > TR_OUT_HIGH_BYTES)
+    if (hs->out.len - hs->out_pos >= TR_OUT_HIGH_BYTES)
         c->over_high = true;
     h1_defer(c);
 }

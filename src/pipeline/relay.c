@@ -122,7 +122,7 @@ static void on_up_data(void *ctx, struct tr_span data)
             tr_exchange_fail(x, err);
     }
     if (!x->ended && x->call_open) {
-        if (x->hs->ops->queued(x->hs) > TR_OUT_HIGH_BYTES)
+        if (x->hs->ops->queued(x->hs) >= TR_OUT_HIGH_BYTES)
             x->held += data.len;
         else
             tr_ucall_consume(&x->call, data.len);

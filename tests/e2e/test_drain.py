@@ -117,6 +117,21 @@ def test_drain_timeout_ends_what_does_not_finish(draining, backend):
         assert call.ended.wait(5)
 
 
+def test_drain_timeout_includes_the_two_steps_of_goaway(draining, backend):
+    gateway = draining(drain_timeout="1500ms")
+    with H2(gateway.port) as c:
+        s = c.start("GET", "/test/v1/sleep?duration=60s")
+        wait_until("it arrives", lambda: backend.calls)
+        begin = time.monotonic()
+        gateway.signal()
+        c.limit(5)
+        while c.pump():
+            pass
+        assert c.goaway == (0, 1)
+        assert gateway.wait(5) == 0 and 1.3 < time.monotonic() - begin < 2.3
+        assert not s.response.complete and backend.calls[0].ended.wait(5)
+
+
 def test_a_second_signal_exits_at_once(draining, backend):
     gateway = draining(drain_timeout="60s")
     with H1(gateway.port) as c:

@@ -253,3 +253,96 @@ def test_write_timeout_of_a_client_that_does_not_read(start, backend):
         call = wait_until("the call arrives", lambda: backend.calls)[0]
         assert call.ended.wait(10) and call.cancelled
         wait_until("it is counted", lambda: gateway.errors("CLIENT_STALLED") == 1)
+
+
+# -- what one connection may make the gateway hold ------------------------------------------------------------------------------
+
+class Flood:
+    """A script that sends `size` bytes of HttpBody messages on each stream, as far as the windows allow, and counts them."""
+
+    def __init__(self, size):
+        from env.messages import types
+        from env.scripted import frame
+        self.piece = frame(types()["google.api.HttpBody"](data=b"x" * 20000).SerializeToString())
+        self.size = size // len(self.piece) * len(self.piece)
+        self.body = self.size // len(self.piece) * 20000
+        self.sent = {}
+
+    def __call__(self, conn, stream_id, request):
+        import h2.events
+        if not hasattr(conn, "left"):
+            conn.left, was = {}, conn._on
+
+            def on(event):
+                was(event)
+                if isinstance(event, h2.events.WindowUpdated):
+                    self.pump(conn)
+            conn._on = on
+        conn.headers(stream_id)
+        conn.left[stream_id] = 0
+        self.pump(conn)
+
+    def pump(self, conn):
+        for s, at in list(conn.left.items()):
+            while at < self.size:
+                n = min(conn.h2.local_flow_control_window(s), conn.h2.max_outbound_frame_size, self.size - at)
+                if n <= 0:
+                    break
+                begin = at % len(self.piece)
+                conn.h2.send_data(s, (self.piece * 2)[begin:begin + n])
+                at += n
+            conn.left[s] = self.sent[conn, s] = at
+            if at == self.size:
+                del conn.left[s]
+                conn.trailers(s)
+        conn.flush()
+
+
+def test_buffered_bytes_per_connection(start):
+    """Above the bound the calls of all streams are held, each with what its window has let in; they go on when the client reads."""
+    from env.gateway import base_config
+    from env.scripted import Scripted
+    streams, window, bound = 30, 256 << 10, 1 << 20
+    flood = Flood(900_000)
+    with Scripted(flood) as server:
+        gateway = start(base_config([server.endpoint], workers=1, limits={"max_buffered_bytes": bound}))
+        with H2(gateway.port, settings={4: 0}) as c, H1(gateway.port) as other:
+            asked = [c.start("GET", "/test/v1/rawstream/x") for _ in range(streams)]
+            wait_until("all streams are served", lambda: len(flood.sent) == streams)
+            before = -1
+            while before != sum(flood.sent.values()):  # until the backend may send no more
+                before = sum(flood.sent.values())
+                assert other.request("GET", "/nope").status == 404
+                c.limit(0.3)
+                try:
+                    while c.pump():
+                        pass
+                except TimeoutError:
+                    pass
+            assert before <= streams * window + bound + streams * 40000, before / streams
+            c.h2.update_settings({4: 1 << 20})
+            c.h2.increment_flow_control_window(1 << 30)
+            c.flush()
+            for s in asked:
+                r = s.finish(20)
+                assert r.complete and len(r.body) == flood.body
+        wait_until("nothing is in flight", lambda: gateway.metric("transom_requests_in_flight") == 0)
+        gateway.stop()
+
+
+def test_accept_failures_are_counted(start, backend):
+    """Without a free descriptor connections wait in the backlog, and are served when there is one again."""
+    import resource
+    from env.gateway import base_config
+    gateway = start(base_config([backend.endpoint], workers=1))
+    with H1(int(gateway.admin.rsplit(":", 1)[1])) as admin:
+        def failures():
+            text = admin.request("GET", "/metrics").text
+            return float(next(line.split()[1] for line in text.splitlines() if line.startswith("transom_accept_failures_total")))
+        assert failures() == 0
+        old = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (3, old[1]))
+        with H1(gateway.port) as c:
+            wait_until("accept fails", lambda: failures() > 0)
+            resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, old)
+            assert c.request("GET", "/test/v1/echo/x").status == 200
