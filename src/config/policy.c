@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 
+#include "base/base64.h"
 #include "config/config.h"
 #include "http/msg.h"
 
@@ -60,7 +61,27 @@ static struct tr_span policy_pointer(struct tr_policy_set *set, struct tr_span k
     return tr_span(p, base.len + key.len);
 }
 
-static void check_name(struct tr_policy_set *set, struct tr_span key, struct tr_span name)
+/* What the gateway sets by itself: towards a backend also everything that describes a body. */
+static bool is_own(struct tr_span name, bool request)
+{
+    return tr_http_is_hop_by_hop(tr_token_from(name)) || tr_span_eq(name, TR_SPAN("content-length")) || tr_span_starts(name, TR_SPAN("grpc-")) ||
+           (request && (tr_span_starts(name, TR_SPAN("content-")) || tr_span_eq(name, TR_SPAN("host"))));
+}
+
+/* gRPC metadata: %x20-7E, and base64 under a name in -bin. */
+static bool is_metadata(struct tr_policy_set *set, struct tr_span name, struct tr_span value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if ((unsigned char)value.ptr[i] < 0x20 || (unsigned char)value.ptr[i] > 0x7E)
+            return false;
+    if (!tr_span_ends(name, TR_SPAN("-bin")))
+        return true;
+    size_t n;
+    char *tmp = tr_arena_alloc(set->ctx.arena, tr_base64_decoded_max(value.len) + 1);
+    return tmp && tr_base64_decode(tmp, value, &n) == TR_OK;
+}
+
+static void check_name(struct tr_policy_set *set, struct tr_span key, struct tr_span name, bool request)
 {
     bool ok = tr_http_is_token(name);
     for (size_t i = 0; ok && i < name.len; i++)
@@ -68,7 +89,7 @@ static void check_name(struct tr_policy_set *set, struct tr_span key, struct tr_
     if (!ok)
         tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "\"%.*s\" is not a header name in lower case",
                    (int)name.len, name.ptr);
-    else if (tr_http_is_hop_by_hop(tr_token_from(name)) || tr_span_eq(name, TR_SPAN("content-length")) || tr_span_starts(name, TR_SPAN("grpc-")))
+    else if (is_own(name, request))
         tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "\"%.*s\" is the gateway's own", (int)name.len, name.ptr);
 }
 
@@ -78,14 +99,14 @@ static void check_header_names(struct tr_policy_set *set, struct tr_span key, co
     const struct tr_strings *removes[] = {&p->remove_headers.request, &p->remove_headers.response};
     for (size_t i = 0; i < 2; i++) {
         for (uint32_t k = 0; k < sets[i]->count; k++) {
-            check_name(set, key, sets[i]->names[k]);
-            if (!tr_http_is_field_value(sets[i]->values[k]))
+            check_name(set, key, sets[i]->names[k], i == 0);
+            if (!tr_http_is_field_value(sets[i]->values[k]) || (i == 0 && !is_metadata(set, sets[i]->names[k], sets[i]->values[k])))
                 tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "the value of \"%.*s\" is not a header value",
                            (int)sets[i]->names[k].len, sets[i]->names[k].ptr);
         }
         for (uint32_t k = 0; k < removes[i]->count; k++)
             if (removes[i]->items[k].ptr)
-                check_name(set, key, removes[i]->items[k]);
+                check_name(set, key, removes[i]->items[k], i == 0);
     }
 }
 

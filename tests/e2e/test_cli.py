@@ -89,6 +89,24 @@ def test_check_refuses_bad_rules(config, rule, word):
     assert done.returncode == 1 and word in done.stdout, done.stdout
 
 
+BAD_HEADERS = [("set", "request", "content-type"), ("set", "request", "te"), ("set", "request", "grpc-timeout"), ("set", "request", "host"),
+               ("set", "response", "content-length"), ("set", "response", "connection"), ("set", "response", "grpc-status"), ("set", "request", "X-Upper"),
+               ("set", "request", "a b"), ("remove", "request", "content-type"), ("remove", "response", "transfer-encoding")]
+
+
+@pytest.mark.parametrize("what,side,name", BAD_HEADERS, ids=["-".join(b) for b in BAD_HEADERS])
+def test_check_refuses_headers_that_the_gateway_needs(config, what, side, name):
+    policy = {what + "_headers": {side: {name: "v"} if what == "set" else [name]}}
+    done = run("check", "--config", config(policies={"*": policy}))
+    assert done.returncode == 1 and f'"{name}"' in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("side,name,value", [("request", "x-a", "a\r\nb: c"), ("response", "x-a", "a\nb"), ("request", "x-a", "caf\u00e9"), ("request", "x-a-bin", "?")])
+def test_check_refuses_header_values(config, side, name, value):
+    done = run("check", "--config", config(policies={"*": {"set_headers": {side: {name: value}}}}))
+    assert done.returncode == 1 and f'"{name}"' in done.stdout, done.stdout
+
+
 def test_check_warns_of_a_selector_that_names_nothing(config):
     done = run("check", "--config", config(http_rules=[{"selector": "test.v1.EverythingService.NoSuch", "get": "/x"}]))
     assert done.returncode == 0 and "/http_rules/0" in done.stdout and "warning" in done.stdout
