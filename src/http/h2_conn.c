@@ -116,6 +116,17 @@ static bool session_over(const struct tr_h2_conn *conn)
     return !nghttp2_session_want_read(conn->sess.ng) && !nghttp2_session_want_write(conn->sess.ng);
 }
 
+static void send_due_errors(struct tr_h2_conn *conn)
+{
+    conn->errors_due = false;
+    tr_list_for_each (it, next, &conn->streams) {
+        struct tr_h2_stream *st = tr_container_of(it, struct tr_h2_stream, node);
+        if (st->error_due)
+            tr_h2_stream_rst(st, NGHTTP2_INTERNAL_ERROR);
+        st->error_due = false;
+    }
+}
+
 static void conn_flush(struct tr_h2_conn *conn)
 {
     enum tr_h2_flush r = TR_H2_MORE;
@@ -124,6 +135,10 @@ static void conn_flush(struct tr_h2_conn *conn)
         r = tr_h2_sess_flush(&conn->sess);
         if (conn->writable_due || conn->held)
             tr_h2_conn_writable(conn);
+        if (r == TR_H2_FLUSHED && conn->errors_due && !conn->dead) {
+            send_due_errors(conn);
+            r = TR_H2_MORE;
+        }
     }
     conn->busy--;
     if (conn->dead)

@@ -50,6 +50,7 @@ struct tr_h2_conn {
     bool lingering;    /* our side is shut, the rest of the input is thrown away */
     bool held;         /* a sink was told to stop for the connection's sake */
     bool writable_due; /* some stream wants on_writable */
+    bool errors_due;   /* some stream has error_due */
 };
 
 struct tr_h2_stream {
@@ -75,6 +76,7 @@ struct tr_h2_stream {
     bool sink_off;     /* no callbacks to the sink: it reset, released, or was told on_gone */
     bool own_reset;    /* RST_STREAM by the sink's wish: not the client's fault */
     bool no_error_due; /* RST_STREAM(NO_ERROR) after END_STREAM */
+    bool error_due;    /* RST_STREAM(INTERNAL_ERROR) when all is sent that can be */
     bool above_high;
     bool sent_100;
     bool body_late; /* on_body_error was called */

@@ -237,11 +237,16 @@ static void op_reset(struct tr_hstream *hs, enum tr_hreset why)
         return;
     st->sink_off = true;
     st->own_reset = true;
-    /* RST_STREAM overtakes DATA: after a complete answer it waits for END_STREAM. */
-    if (why == TR_HRESET_NO_ERROR && st->ended && !st->local_end)
+    /* RST_STREAM overtakes DATA: after a complete answer it waits for END_STREAM, after the
+     * beginning of one for what can be sent of it. */
+    if (why == TR_HRESET_NO_ERROR && st->ended && !st->local_end) {
         st->no_error_due = true;
-    else if (!(st->local_end && st->remote_end))
+    } else if (why == TR_HRESET_INTERNAL && hs->head_sent && !st->ended) {
+        st->error_due = conn_of(st)->errors_due = true;
+        tr_h2_conn_kick(conn_of(st));
+    } else if (!(st->local_end && st->remote_end)) {
         tr_h2_stream_rst(st, codes[why]);
+    }
 }
 
 static void op_consume(struct tr_hstream *hs, size_t bytes)
