@@ -3,6 +3,8 @@
 #
 #   json_test_suite protobuf_json paths llhttp h1_probe h2spec grpc_interop floods httplint googleapis
 #
+# and, two minutes long and only by name, soak.
+#
 # Needs a build (BUILD, default build/release). Suites whose data is found through TRANSOM_VECTORS are left out, and named,
 # where it is not set. The last line is "N passed, N failed, N skipped"; exits 1 when a case failed that no list expects.
 set -uo pipefail
@@ -27,6 +29,7 @@ suite_h2spec() { any_path conformance/h2spec.sh 127.0.0.1 {port} {tls_port}; }
 suite_grpc_interop() { TRANSOM=$transom conformance/grpc_interop.sh; }
 suite_floods() { TRANSOM=$transom "$(conformance/venv.sh)/bin/python" conformance/floods.py; }
 suite_httplint() { TRANSOM=$transom TRANSOM_BUILD=$build "$(conformance/venv.sh)/bin/python" conformance/httplint_answers.py; }
+suite_soak() { TRANSOM_BUILD=$build "$(conformance/venv.sh)/bin/python" conformance/soak.py; }
 suite_googleapis() { python3 conformance/googleapis.py "$transom"; }
 
 suites=("$@")
