@@ -37,7 +37,7 @@ def misbehave(seed):
         elif what == 6:
             c.close()
         elif what == 7:
-            c.goaway(s - 2 if n % 2 else s)
+            c.goaway(max(s - 2, 0) if n % 2 else s)
             good(c, s, request)
         elif what == 8:
             c.headers(s)

@@ -108,7 +108,7 @@ class Conn:
                     self._on(event)
                 if not self.closed:
                     self.flush()
-        except (OSError, h2.exceptions.ProtocolError) as e:
+        except (OSError, h2.exceptions.ProtocolError, KeyError, ValueError) as e:  # h2 raises all of these for streams that are gone
             self.server.failures.append(repr(e))
         finally:
             self.sock.close()
