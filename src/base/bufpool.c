@@ -42,11 +42,29 @@ static struct tr_buf take(struct tr_bufpool *pool, unsigned class)
     if (it) {
         pool->free[class] = it->next;
         *kept_of(pool, class) -= it->cap;
+        if (--pool->count[class] < pool->least[class])
+            pool->least[class] = pool->count[class];
         return (struct tr_buf){(char *)it, 0, it->cap};
     }
     size_t cap = TR_BUFPOOL_MIN << class;
     char *p = tr_malloc(cap);
     return (struct tr_buf){p, 0, p ? cap : 0};
+}
+
+static void drop(struct tr_bufpool *pool, unsigned class)
+{
+    struct tr_buf b = take(pool, class);
+    pool->dropped += b.cap;
+    tr_buf_fini(&b);
+}
+
+void tr_bufpool_decay(struct tr_bufpool *pool)
+{
+    for (unsigned i = 1; i < TR_BUFPOOL_CLASSES; i++) {
+        for (uint32_t n = pool->least[i]; n; n--)
+            drop(pool, i);
+        pool->least[i] = pool->count[i];
+    }
 }
 
 struct tr_buf tr_bufpool_get(struct tr_bufpool *pool)
@@ -61,11 +79,8 @@ static bool make_room(struct tr_bufpool *pool, unsigned class, size_t cap)
     if (class == 0)
         return pool->kept_min + cap <= TR_BUFPOOL_KEEP_MIN;
     for (unsigned i = TR_BUFPOOL_CLASSES - 1; i > class && pool->kept + cap > TR_BUFPOOL_KEEP; i--)
-        while (pool->free[i] && pool->kept + cap > TR_BUFPOOL_KEEP) {
-            struct tr_buf larger = take(pool, i);
-            pool->dropped += larger.cap;
-            tr_buf_fini(&larger);
-        }
+        while (pool->free[i] && pool->kept + cap > TR_BUFPOOL_KEEP)
+            drop(pool, i);
     return pool->kept + cap <= TR_BUFPOOL_KEEP;
 }
 
@@ -79,6 +94,7 @@ void tr_bufpool_put(struct tr_bufpool *pool, struct tr_buf *b)
             it->cap = b->cap;
             pool->free[class] = it;
             *kept_of(pool, class) += b->cap;
+            pool->count[class]++;
             tr_buf_init(b);
             return;
         }

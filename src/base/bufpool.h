@@ -21,8 +21,11 @@ struct tr_bufpool_item;
 
 struct tr_bufpool {
     struct tr_bufpool_item *free[TR_BUFPOOL_CLASSES];
-    size_t kept_min, kept; /* bytes: of the smallest class, of the others */
-    uint64_t dropped;      /* bytes given back to the heap, since the start */
+    uint32_t count[TR_BUFPOOL_CLASSES]; /* kept */
+    uint32_t
+        least[TR_BUFPOOL_CLASSES]; /* kept at any time since the last decay: nobody needed these */
+    size_t kept_min, kept;         /* bytes: of the smallest class, of the others */
+    uint64_t dropped;              /* bytes given back to the heap, since the start */
 };
 
 void tr_bufpool_init(struct tr_bufpool *pool);
@@ -41,5 +44,8 @@ static inline TR_MUST_USE enum tr_err tr_bufpool_reserve(struct tr_bufpool *pool
 {
     return b->cap - b->len >= extra ? TR_OK : tr_bufpool_grow(pool, b, extra);
 }
+
+/* Frees those above the smallest class that were not needed since the last call. */
+void tr_bufpool_decay(struct tr_bufpool *pool);
 
 #endif

@@ -13,7 +13,7 @@
 
 #define BLOCKS_KEPT      256 /* arena blocks of 4 KiB: 1 MiB a worker */
 #define GOAWAY_GAP_NS    ((uint64_t)1000000000) /* between the two steps of GOAWAY */
-#define TRIM_AFTER_BYTES ((uint64_t)4 << 20) /* that went back to the heap since the last trim */
+#define TRIM_AFTER_BYTES ((uint64_t)1 << 20) /* kept in large buffers, or gone back to the heap since the last trim */
 #define TRIM_DELAY_NS    ((uint64_t)1000000000)
 #define TRIM_PAD_BYTES   ((size_t)256 * 1024)
 
@@ -26,18 +26,33 @@ static void on_accept(void *ctx, int fd, const struct tr_addr *peer)
 }
 
 /* What bursts of large answers took goes back to the system; free() alone leaves holes in the heap. */
+static bool trim_is_due(const struct tr_worker *w)
+{
+    return w->bufs.kept > TRIM_AFTER_BYTES || w->bufs.dropped - w->trimmed > TRIM_AFTER_BYTES;
+}
+
+static void trim_later(struct tr_worker *w)
+{
+    (void)tr_timer_start(&w->trim_timer, TRIM_DELAY_NS);
+}
+
 static void on_trim_timer(struct tr_timer *timer)
 {
     struct tr_worker *w = tr_container_of(timer, struct tr_worker, trim_timer);
-    w->trimmed = w->bufs.dropped;
-    (void)malloc_trim(TRIM_PAD_BYTES);
+    tr_bufpool_decay(&w->bufs);
+    if (w->bufs.dropped - w->trimmed > TRIM_AFTER_BYTES) {
+        w->trimmed = w->bufs.dropped;
+        (void)malloc_trim(TRIM_PAD_BYTES);
+    }
+    if (trim_is_due(w))
+        trim_later(w);
 }
 
 static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, const struct tr_status *st)
 {
     struct tr_worker *w = ctx;
-    if (w->bufs.dropped - w->trimmed > TRIM_AFTER_BYTES && !tr_timer_running(&w->trim_timer))
-        (void)tr_timer_start(&w->trim_timer, TRIM_DELAY_NS);
+    if (trim_is_due(w) && !tr_timer_running(&w->trim_timer))
+        trim_later(w);
     tr_exchange_service(&w->p, hs, refused, st);
 }
 

@@ -137,6 +137,30 @@ static void large_ones_make_room_for_smaller_ones(void **state)
     tr_bufpool_fini(&pool);
 }
 
+static void decay_frees_what_nobody_needed(void **state)
+{
+    (void)state;
+    struct tr_buf many[10] = {{0}};
+    struct tr_bufpool pool;
+    tr_bufpool_init(&pool);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(tr_bufpool_reserve(&pool, &many[i], 10000), TR_OK);
+    for (size_t i = 0; i < 10; i++)
+        tr_bufpool_put(&pool, &many[i]);
+    tr_bufpool_decay(&pool); /* all were in use */
+    assert_int_equal(pool.kept, 10 * 16384);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(tr_bufpool_reserve(&pool, &many[i], 10000), TR_OK);
+    for (size_t i = 0; i < 3; i++)
+        tr_bufpool_put(&pool, &many[i]);
+    tr_bufpool_decay(&pool);
+    assert_int_equal(pool.kept, 3 * 16384);
+    assert_int_equal(pool.dropped, 7 * 16384);
+    tr_bufpool_decay(&pool);
+    assert_int_equal(pool.kept, 0);
+    tr_bufpool_fini(&pool);
+}
+
 static void without_memory_nothing_is_lost(void **state)
 {
     (void)state;
@@ -167,6 +191,7 @@ int main(void)
         cmocka_unit_test(a_capacity_between_two_classes_serves_the_lower),
         cmocka_unit_test(no_more_than_the_bounds_are_kept),
         cmocka_unit_test(large_ones_make_room_for_smaller_ones),
+        cmocka_unit_test(decay_frees_what_nobody_needed),
         cmocka_unit_test(without_memory_nothing_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
