@@ -40,7 +40,7 @@ static const struct tr_keys admin_table = {"admin", sizeof(struct tr_cfg_admin),
 static const struct tr_key limits_keys[] = {
     {.name = "max_headers", .type = TR_KEY_U32, .offset = AT(tr_cfg_limits, max_headers), .default_text = "100", .min = 1, .max = 10000, .doc = "Header fields of one request; more are 431."},
     {.name = "max_header_bytes", .type = TR_KEY_SIZE, .offset = AT(tr_cfg_limits, max_header_bytes), .default_text = "64KiB", .min = 1024, .max = 16 * MIB, .doc = "Bytes of one request's header section; more are 431."},
-    {.name = "max_path_bytes", .type = TR_KEY_SIZE, .offset = AT(tr_cfg_limits, max_path_bytes), .default_text = "8KiB", .min = 64, .max = 1 * MIB, .doc = "Bytes of the request target; more are 414."},
+    {.name = "max_path_bytes", .type = TR_KEY_SIZE, .offset = AT(tr_cfg_limits, max_path_bytes), .default_text = "8KiB", .min = 64, .max = 1 * MIB, .doc = "Bytes of the path of a request, without its query; more are 414."},
     {.name = "max_concurrent_streams", .type = TR_KEY_U32, .offset = AT(tr_cfg_limits, max_concurrent_streams), .default_text = "100", .min = 1, .max = 100000, .doc = "Streams open at once on one HTTP/2 connection; more are refused with REFUSED_STREAM."},
     {.name = "max_buffered_bytes", .type = TR_KEY_SIZE, .offset = AT(tr_cfg_limits, max_buffered_bytes), .default_text = "8MiB", .min = 64 * KIB, .max = 1024 * MIB, .doc = "Bytes waiting to be written on one connection; above it the upstream streams that feed it are held."},
     {.name = "header_timeout", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_limits, header_timeout), .default_text = "10s", .min = 10 * MS, .max = 3600 * SECOND, .doc = "From the first byte of a request to the end of its header section; later is 408."},

@@ -144,10 +144,10 @@ static void refuse(struct tr_h2_stream *st, enum tr_err err)
 
 /* False when the field is not to be kept. A section far above its limits ends the connection:
  * decoding it is work that a few bytes of HPACK can make very large. */
-static bool within_limits(struct tr_h2_conn *conn, struct tr_h2_stream *st, size_t bytes)
+static bool within_limits(struct tr_h2_conn *conn, struct tr_h2_stream *st, size_t bytes, bool pseudo)
 {
     const struct tr_hlimits *l = conn->base.limits;
-    st->field_count++;
+    st->field_count += !pseudo; /* they are the request line and Host of HTTP/1.1 */
     st->field_bytes += (uint32_t)(bytes < UINT32_MAX / 4 ? bytes : UINT32_MAX / 4) + FIELD_EXTRA;
     bool many = st->field_count > l->max_headers, large = st->field_bytes > l->max_header_bytes;
     if (!many && !large)
@@ -168,7 +168,8 @@ static void set_pseudo(struct tr_h2_conn *conn, struct tr_h2_stream *st, struct 
         h->method = tr_method_from(value);
     } else if (tr_span_eq(name, TR_SPAN(":path"))) {
         st->target = value;
-        if (value.len > conn->base.limits->max_path_bytes)
+        /* as in HTTP/1.1 the query counts with the header section alone */
+        if (tr_span_find(value, '?') > conn->base.limits->max_path_bytes)
             refuse(st, TR_ERR_TARGET_TOO_LONG);
     } else if (tr_span_eq(name, TR_SPAN(":scheme"))) {
         h->scheme = value;
@@ -187,7 +188,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rc
     if (!st || st->released || conn->quitting)
         return 0;
     nghttp2_vec n = nghttp2_rcbuf_get_buf(name_rc), v = nghttp2_rcbuf_get_buf(value_rc);
-    if (!within_limits(conn, st, n.len + v.len))
+    if (!within_limits(conn, st, n.len + v.len, n.len && n.base[0] == ':'))
         return 0;
     struct tr_span name, value;
     if (!take_text(st, name_rc, &name) || !take_text(st, value_rc, &value))

@@ -41,6 +41,18 @@ def test_too_long_a_target_is_414(http, gateway, backend):
         assert c.request("GET", "/test/v1/query?text=" + "x" * 900).status == 200
 
 
+def test_the_query_counts_with_the_header_section(http, gateway, backend):
+    assert http.request("GET", "/test/v1/query?text=" + "x" * 1500).json() == {"text": "x" * 1500}
+    assert http.request("GET", "/test/v1/query?text=" + "x" * 4500).status in (414, 431)  # no room in a section of 4 KiB
+
+
+def test_as_many_headers_as_the_bound_pass(connect, gateway, backend):
+    """Host and the pseudo-header fields of HTTP/2 say the same and leave as much room."""
+    for fields, status in ((19, 200), (21, 431)):
+        http = connect(gateway)
+        assert http.request("GET", "/test/v1/echo/x", [(f"x-{i}", "1") for i in range(fields)]).status == status
+
+
 def test_too_large_a_body_is_413(http, gateway, backend):
     with gateway.counts("BODY_TOO_LARGE"):
         r = http.request("POST", "/test/v1/echo", JSON, '{"fString":"' + "x" * 2500 + '"}')
