@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/base64.h"
+#include "base/counter.h"
 #include "base/num.h"
 #include "base/utf8.h"
 #include "json/strscan.h"
@@ -40,9 +41,14 @@ __attribute__((cold, noinline)) static enum tr_err put_repaired(struct tr_buf *o
                                                                 uint64_t *bad_utf8)
 {
     static const char replacement[3] = {'\xEF', '\xBF', '\xBD'}; /* U+FFFD */
+    const char *special =
+        s.ptr; /* no byte before it needs an escape: looked for once, not for each bad sequence */
     while (s.len) {
-        uint32_t non_ascii;
-        size_t run = (size_t)(tr_strscan_find(s.ptr, s.ptr + s.len, &non_ascii) - s.ptr);
+        if (special <= s.ptr) {
+            uint32_t non_ascii;
+            special = tr_strscan_find(s.ptr, s.ptr + s.len, &non_ascii);
+        }
+        size_t run = (size_t)(special - s.ptr);
         size_t good = tr_utf8_valid_prefix(tr_span_sub(s, 0, run));
         enum tr_err err = tr_buf_append(out, tr_span_sub(s, 0, good));
         if (!err)
@@ -61,7 +67,7 @@ __attribute__((cold, noinline)) static enum tr_err put_repaired(struct tr_buf *o
         memcpy(o, replacement, sizeof replacement);
         out->len += sizeof replacement;
         if (bad_utf8)
-            ++*bad_utf8;
+            tr_count(bad_utf8);
         int seq = tr_utf8_seq(s);
         s = tr_span_from(s, seq < 0 ? (size_t)-seq : s.len); /* 0: cut off by the end */
     }
