@@ -144,7 +144,8 @@ static void refuse(struct tr_h2_stream *st, enum tr_err err)
 
 /* False when the field is not to be kept. A section far above its limits ends the connection:
  * decoding it is work that a few bytes of HPACK can make very large. */
-static bool within_limits(struct tr_h2_conn *conn, struct tr_h2_stream *st, size_t bytes, bool pseudo)
+static bool within_limits(struct tr_h2_conn *conn, struct tr_h2_stream *st, size_t bytes,
+                          bool pseudo)
 {
     const struct tr_hlimits *l = conn->base.limits;
     st->field_count += !pseudo; /* they are the request line and Host of HTTP/1.1 */
