@@ -80,24 +80,31 @@ static bool is_printable(struct tr_span s)
     return true;
 }
 
-/* A -bin value may be a list joined by commas (RFC 9110 §5.3); each member is base64. */
-static bool is_binary(struct tr_span value, struct tr_arena *scratch)
-{
-    struct tr_arena_mark mark = tr_arena_mark(scratch);
-    bool ok = true;
-    while (ok && value.ptr) {
-        struct tr_span one = tr_span_trim(tr_span_cut(&value, ','));
-        size_t n;
-        char *tmp = tr_arena_alloc(scratch, tr_base64_decoded_max(one.len));
-        ok = tmp && tr_base64_decode(tmp, one, &n) == TR_OK;
-    }
-    tr_arena_rewind(scratch, mark);
-    return ok;
-}
-
 static enum tr_err add(struct tr_exchange *x, struct tr_span name, struct tr_span value, enum tr_token token)
 {
     return tr_headers_add(&x->metadata, &x->hs->arena, name, value, token);
+}
+
+/* A -bin value may be a list joined by commas (RFC 9110 §5.3), its members in either alphabet, padded or not. Servers of gRPC are not
+ * all so patient: each member goes on by itself, in the form that all of them read. */
+static enum tr_err add_binary(struct tr_exchange *x, const struct tr_header *h)
+{
+    struct tr_span value = h->value;
+    enum tr_err err = TR_OK;
+    while (!err && value.ptr) {
+        struct tr_span one = tr_span_trim(tr_span_cut(&value, ','));
+        size_t n;
+        char *plain = tr_arena_alloc(&x->hs->arena, tr_base64_decoded_max(one.len) + 1);
+        if (!plain)
+            return TR_ERR_NOMEM;
+        if (tr_base64_decode(plain, one, &n) != TR_OK)
+            return tr_fail(tr_exchange_status(x), TR_ERR_BAD_METADATA, "%.*s must be base64", (int)h->name.len, h->name.ptr);
+        char *text = tr_arena_alloc(&x->hs->arena, tr_base64_encoded_len(n) + 1);
+        if (!text)
+            return TR_ERR_NOMEM;
+        err = add(x, h->name, tr_span(text, tr_base64_encode_unpadded(text, tr_span(plain, n))), (enum tr_token)h->token);
+    }
+    return err;
 }
 
 static bool in_connection(const struct tr_headers *headers, const struct tr_header *connection, struct tr_span name)
@@ -131,9 +138,7 @@ static enum tr_err copy_headers(struct tr_exchange *x, bool native)
             tr_count(&x->w->dropped_headers);
             continue;
         }
-        if (tr_span_ends(h->name, TR_SPAN("-bin")) && !is_binary(h->value, &x->w->scratch))
-            return tr_fail(tr_exchange_status(x), TR_ERR_BAD_METADATA, "%.*s must be base64", (int)h->name.len, h->name.ptr);
-        enum tr_err err = add(x, h->name, h->value, (enum tr_token)h->token);
+        enum tr_err err = tr_span_ends(h->name, TR_SPAN("-bin")) ? add_binary(x, h) : add(x, h->name, h->value, (enum tr_token)h->token);
         if (err)
             return err;
     }

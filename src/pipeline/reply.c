@@ -148,9 +148,10 @@ static enum tr_err error_headers(struct tr_exchange *x, struct tr_span status, b
                                                                                : TR_SPAN("application/json");
     enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), type, TR_TOKEN_CONTENT_TYPE);
     int64_t after = tr_rpcstatus_retry_after(status);
-    if (!err && after >= 0)
+    /* what the backend says of itself as metadata stands */
+    if (!err && after >= 0 && !tr_headers_find_name(&x->resp_headers, TR_SPAN("retry-after")))
         err = number_header(x, TR_SPAN("retry-after"), (uint64_t)after);
-    if (!err && http == 401)
+    if (!err && http == 401 && !tr_headers_find_name(&x->resp_headers, TR_SPAN("www-authenticate")))
         err = tr_exchange_header(x, TR_SPAN("www-authenticate"), TR_SPAN("Bearer"), TR_TOKEN_NONE);
     return err;
 }

@@ -62,6 +62,12 @@ def test_binary_metadata(http, backend):
     assert got["x-data-bin"] == [b"\x00\xff"] and got["x-more-bin"] == [b"abc"]
 
 
+@pytest.mark.parametrize("value,want", [("AP8=", [b"\x00\xff"]), ("_-8", [b"\xff\xef"]), ("YQ, Yg==,", [b"a", b"b", b""]), ("", [b""])])
+def test_binary_metadata_reaches_the_backend_in_one_form(http, backend, value, want):
+    """Lists and the alphabet of URLs are base64 too, but a gRPC server need not read them."""
+    assert [v or b"" for v in seen(http, [("x-data-bin", value)])["x-data-bin"]] == want
+
+
 def test_binary_metadata_that_is_not_base64_is_400(http, backend, gateway):
     with gateway.counts("BAD_METADATA"):
         r = http.request("GET", "/test/v1/metadata", [("x-data-bin", "?!")])
@@ -165,6 +171,11 @@ def test_binary_metadata_of_answers_is_base64(http, backend):
     for name, want in (("x-a-bin", b"\x00\xff"), ("x-b-bin", b"\xff")):
         value = r.header(name)
         assert base64.b64decode(value + "=" * (-len(value) % 4)) == want
+
+
+def test_what_the_backend_says_of_an_error_is_not_said_twice(http, backend):
+    r = http.request("GET", "/test/v1/metadata?initial[www-authenticate]=Basic&code=16")
+    assert r.status == 401 and r.header_list("www-authenticate") == ["Basic"]
 
 
 def test_grpc_headers_of_answers_stay_inside(http, backend):
