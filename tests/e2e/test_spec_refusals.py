@@ -453,6 +453,60 @@ def test_what_a_backend_does_wrong(world, version, reason):
         wait_until("the backend is reached again", lambda: c.request("GET", "/test/v1/echo").status == 200)
 
 
+# What reaches a gRPC client untouched is its own to judge: messages and their number.
+NATIVE_BACKEND = {k: v for k, v in BACKEND.items() if k not in ("UPSTREAM_MESSAGES", "UPSTREAM_COMPRESSION", "PROTO_UNPRINTABLE", "DEADLINE")}
+NATIVE_BACKEND["UPSTREAM_MALFORMED"] = (answer(frame(b"abcdef")[:-2]), None, None)
+
+
+def end_of(r):
+    """grpc-status of an answer, wherever it stands; None: the stream was reset."""
+    if r.reset is not None:
+        return None
+    end = dict(r.trailers or r.headers)
+    return int(end["grpc-status"])
+
+
+@pytest.mark.parametrize("reason", NATIVE_BACKEND)
+def test_what_a_backend_does_wrong_to_a_grpc_client(world, reason):
+    script, code, _ = NATIVE_BACKEND[reason]
+    world.script = script
+    try:
+        with world.scripted.counts(reason), H2(world.scripted.port) as c:
+            r = native()(c)
+    finally:
+        world.script = good
+    if reason == "UPSTREAM_MALFORMED":  # in the middle of a message no trailers would be believed
+        assert r.reset == 2, r
+    else:
+        assert r.status == 200 and end_of(r) == (TABLE[reason][0] if code is None else code), r
+    with H1(world.scripted.port) as c:
+        wait_until("the backend is reached again", lambda: c.request("GET", "/test/v1/echo").status == 200)
+
+
+def test_an_answer_to_a_grpc_client_is_cut_at_each_byte(world):
+    payload = types()["test.v1.Everything"](f_string="whole").SerializeToString()
+    whole, n = False, 0
+    try:
+        while not whole:
+            n += 1
+
+            def cut(c, s, r, n=n):
+                c.budget = n
+                good(c, s, r, payload)
+                if c.budget > 0:  # it was longer than the answer
+                    c.budget = None
+            world.script = cut
+            with H2(world.scripted.port) as c:
+                r = native()(c)
+            whole = end_of(r) == 0
+            assert not whole or (r.body == frame(payload) and r.complete), (n, r)
+            assert whole or end_of(r) in (None, 13, 14), (n, r)
+            assert n < 500
+        assert n > 30
+    finally:
+        world.script = good
+
+
 def test_a_deadline_of_a_grpc_client(world):
     world.script = lambda c, s, r: None
     try:
