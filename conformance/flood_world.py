@@ -71,6 +71,8 @@ def backend_main():
             told = dict(context.invocation_metadata())
             if "x-sleep" in told:
                 time.sleep(float(told["x-sleep"]))
+            if "x-bad-text" in told:
+                return field(2, b"\xff" * int(told["x-bad-text"]))
             if "x-code" in told:
                 context.abort(next(c for c in grpc.StatusCode if c.value[0] == int(told["x-code"])), "as it was told to: \u00e9")
             context.send_initial_metadata((("x-initial", "1"), ("location" if name == "CreateShelf" else "x-location", "/v1/shelves/1")))
@@ -318,6 +320,11 @@ class Raw:
                 break
         return self.ended
 
+    def until(self, done, seconds):
+        end = time.monotonic() + seconds
+        while not done() and time.monotonic() < end and not self.read(0.05):
+            pass
+
     def pump(self, chunks, reading=True, seconds=6.0):
         """Sends the chunks as the gateway takes them, reading meanwhile or not, until they are out, or the connection is over
         (GOAWAY with an error counts), or for so long. True when it is over."""
@@ -352,7 +359,7 @@ class Raw:
             parts.append(f"GOAWAY {self.goaway}")
         if self.resets:
             parts.append(f"{len(self.resets)} RST_STREAM")
-        if not self.h2 and self.data:
+        if self.data.startswith(b"HTTP"):
             parts.append(self.data.split(b"\r\n")[0].decode("latin-1"))
         parts.append("closed" if self.ended else "open")
         return ", ".join(parts)

@@ -316,24 +316,19 @@ def header_count_above_the_limit(gw):
 NO_WINDOW = b"\x00\x04\x00\x00\x00\x00"
 
 
-# max_buffered_bytes (8 MiB), and for each of a hundred streams what the backend may still send: a window of 256 KiB, in a buffer that was
-# doubled to hold it; and what else a hundred requests take.
-STALLED_MIB = 8 + 100 * 0.5 + 8
-
-
-@attack("CLIENT_STALLED", growth=STALLED_MIB)
+@attack("CLIENT_STALLED")
 def stalled_windows(gw):
     """A hundred endless answers and no window for any."""
     return flood(gw, [b"".join(get(i, b"/v1/shelves/1/books:stream") for i in ids(100))], settings=NO_WINDOW, settle=4.0)
 
 
-@attack("CLIENT_STALLED", growth=STALLED_MIB)
+@attack("CLIENT_STALLED")
 def stalled_connection_window(gw):
     """Windows of streams are wide open, that of the connection is not: 64 KiB for all."""
     return flood(gw, [b"".join(get(i, b"/v1/shelves/1/books:stream") for i in ids(100))], settings=b"\x00\x04\x7f\xff\xff\xff", settle=4.0)
 
 
-@attack("CLIENT_STALLED", growth=STALLED_MIB)
+@attack("CLIENT_STALLED")
 def a_socket_that_is_never_read(gw):
     c = Raw(gw.port, h2=True, settings=b"\x00\x04\x7f\xff\xff\xff", receive_buffer=4096)
     c.pump([b"".join(get(i, b"/v1/shelves/1/books:stream") for i in ids(100)) + window_update(0, 0x7FFF0000)], reading=False)
@@ -343,10 +338,20 @@ def a_socket_that_is_never_read(gw):
     return ok, c.how()
 
 
-@attack("CLIENT_STALLED", growth=2 * 100)
+@attack("CLIENT_STALLED")
 def stalled_windows_of_unary_answers(gw):
-    """A hundred whole answers of 1 MiB. A unary answer must be whole before its first byte leaves: the bound is that of each answer."""
+    """A hundred whole answers of 1 MiB, while max_buffered_bytes is 8 MiB."""
     return flood(gw, [b"".join(get(i, b"/v1/shelves/1/notes/n") for i in ids(100))], settings=NO_WINDOW, settle=4.0)
+
+
+@attack()
+def large_answers_side_by_side(gw):
+    """The same for a client that reads: what holds the answers back must not hold them for ever."""
+    c = Raw(gw.port, h2=True, settings=b"\x00\x04\x7f\xff\xff\xff")
+    c.pump([window_update(0, 0x7FFF0000) + b"".join(get(i, b"/v1/shelves/1/notes/n") for i in ids(100))])
+    c.until(lambda: c.received > 100 << 20, 10.0)
+    c.close()
+    return c.received > 100 << 20 and not c.resets, c.how()
 
 
 @attack("HEADER_TIMEOUT")
@@ -703,6 +708,18 @@ def half_closed_at_once(gw):
         c.read(0.001)
         c.close()
     return True, "200 connections"
+
+
+@attack()
+def strings_that_are_not_utf8(gw):
+    """Three answers of 3 MiB of 0xFF: each byte becomes U+FFFD, in time that grows with their length and not with its square."""
+    import http.client
+    for _ in range(3):
+        client = http.client.HTTPConnection("127.0.0.1", gw.port, timeout=10)
+        client.request("GET", "/v1/shelves/1/notes/n", headers={"x-bad-text": str(3 << 20)})
+        body = client.getresponse().read()
+        client.close()
+    return body.count("\ufffd".encode()) == 3 << 20, f"{len(body) >> 10} KiB"
 
 
 # ---- the run -------------------------------------------------------------------------------------------------------
