@@ -1,8 +1,10 @@
 /* Native gRPC (SPEC §8): messages untouched, trailers kept, all four kinds. Frames are only measured, for their limits. */
+#include "base/base64.h"
 #include "pipeline/exchange.h"
 #include "pipeline/metadata.h"
 #include "pipeline/relay.h"
 #include "pipeline/reply.h"
+#include "transcode/rpcstatus.h"
 
 /* Follows frame headers through a stream of bytes without keeping any. */
 struct meter {
@@ -106,7 +108,46 @@ static bool answer_is_grpc(struct tr_exchange *x, unsigned http_status, const st
     return false;
 }
 
-static const struct tr_span passed[] = {TR_SPAN_INIT("grpc-encoding"), TR_SPAN_INIT("grpc-accept-encoding")};
+/* google.rpc.DebugInfo is for the operator's eyes in every dialect (SPEC §6); else the details go on as they came. */
+static enum tr_err put_details(struct tr_exchange *x, const struct tr_header *h, struct tr_headers *out)
+{
+    struct tr_arena *arena = &x->hs->arena;
+    struct tr_span value = h->value;
+    size_t n = 0;
+    if (!x->policy->debug_info) {
+        char *plain = tr_arena_alloc(arena, tr_base64_decoded_max(value.len) + 1);
+        if (!plain)
+            return TR_ERR_NOMEM;
+        if (tr_base64_decode(plain, value, &n) != TR_OK)
+            n = 0;
+        if (n && memmem(plain, n, "google.rpc.DebugInfo", 20)) {
+            struct tr_buf kept = tr_bufpool_get(x->w->h->bufs);
+            enum tr_err err = tr_rpcstatus_filter(&kept, tr_span(plain, n), false);
+            char *text = err ? NULL : tr_arena_alloc(arena, tr_base64_encoded_len(kept.len) + 1);
+            if (text)
+                value = tr_span(text, tr_base64_encode_unpadded(text, tr_buf_span(&kept)));
+            tr_bufpool_put(x->w->h->bufs, &kept);
+            if (!text)
+                return TR_ERR_NOMEM;
+        }
+    }
+    return tr_headers_add(out, arena, h->name, value, (enum tr_token)h->token);
+}
+
+/* What is gRPC's own: the end of the call in trailers, and in both what tr_metadata_response keeps from other clients. */
+static enum tr_err put_grpc(struct tr_exchange *x, const struct tr_headers *in, bool trailers, struct tr_headers *out)
+{
+    enum tr_err err = TR_OK;
+    for (uint32_t i = 0; i < in->count && !err; i++) {
+        const struct tr_header *h = &in->items[i];
+        bool end = h->token == TR_TOKEN_GRPC_STATUS || h->token == TR_TOKEN_GRPC_MESSAGE || h->token == TR_TOKEN_GRPC_STATUS_DETAILS;
+        if (!tr_span_starts(h->name, TR_SPAN("grpc-")) || (end && !trailers))
+            continue;
+        err = h->token == TR_TOKEN_GRPC_STATUS_DETAILS ? put_details(x, h, out)
+                                                       : tr_headers_add(out, &x->hs->arena, h->name, h->value, (enum tr_token)h->token);
+    }
+    return err;
+}
 
 static void on_head(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers, bool end)
 {
@@ -114,11 +155,8 @@ static void on_head(struct tr_exchange *x, unsigned http_status, const struct tr
         return;
     const struct tr_header *type = tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, NULL);
     enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), type ? type->value : TR_SPAN("application/grpc"), TR_TOKEN_CONTENT_TYPE);
-    for (size_t i = 0; !err && i < sizeof passed / sizeof passed[0]; i++) {
-        const struct tr_header *h = tr_headers_find_name(headers, passed[i]);
-        if (h)
-            err = tr_exchange_header(x, h->name, h->value, (enum tr_token)h->token);
-    }
+    if (!err)
+        err = put_grpc(x, headers, false, &x->resp_headers);
     if (!err)
         err = tr_metadata_response(x, headers, &x->resp_headers);
     if (!err)
@@ -147,13 +185,8 @@ static enum tr_err on_data(struct tr_exchange *x, struct tr_span data)
 
 static enum tr_err trailers_out(struct tr_exchange *x, const struct tr_headers *trailers, struct tr_headers *out)
 {
-    static const enum tr_token kept[] = {TR_TOKEN_GRPC_STATUS, TR_TOKEN_GRPC_MESSAGE, TR_TOKEN_GRPC_STATUS_DETAILS};
-    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
-        const struct tr_header *h = tr_headers_find(trailers, kept[i], NULL);
-        if (h && tr_headers_add(out, &x->hs->arena, h->name, h->value, kept[i]))
-            return TR_ERR_NOMEM;
-    }
-    return tr_metadata_response(x, trailers, out);
+    enum tr_err err = put_grpc(x, trailers, true, out);
+    return err ? err : tr_metadata_response(x, trailers, out);
 }
 
 static void on_end(struct tr_exchange *x, const struct tr_headers *trailers)
