@@ -2,6 +2,7 @@
 #include "pipeline/relay.h"
 #include "pipeline/rest.h"
 #include "proto/wire.h"
+#include "transcode/wirecheck.h"
 
 #define JSON_DEPTH_MAX      100
 #define HTTP_BODY_CHUNK_MAX ((size_t)64 * 1024)
@@ -194,7 +195,7 @@ static enum tr_err proto_message(struct tr_exchange *x, struct tr_rest *r, struc
         return err;
     if (r->plan->body == TR_BODY_FIELD) {
         const struct tr_field *f = r->plan->body_field;
-        if ((f->type != TR_FT_MESSAGE && f->type != TR_FT_GROUP) || f->flags & TR_FF_REPEATED)
+        if (f->type != TR_FT_MESSAGE || f->flags & TR_FF_REPEATED)
             return tr_fail(tr_exchange_status(x), TR_ERR_UNSUPPORTED_MEDIA_TYPE,
                            "the body is not a message: Content-Type must be application/json");
         char len[TR_VARINT_MAX];
@@ -202,13 +203,8 @@ static enum tr_err proto_message(struct tr_exchange *x, struct tr_rest *r, struc
         if (!err)
             err = tr_buf_append(&x->req, tr_span(len, tr_wire_put_varint(len, bytes.len)));
     }
-    /* A message that is no message is the client's error, not the backend's. */
-    const char *p = bytes.ptr, *end = bytes.len ? bytes.ptr + bytes.len : p;
-    while (!err && p < end) {
-        uint32_t number, type;
-        if (!tr_wire_tag(&p, end, &number, &type) || !tr_wire_skip(&p, end, number, type))
-            err = TR_ERR_PROTO_MALFORMED;
-    }
+    if (!err) /* a message that is no message is the client's error, not the backend's */
+        err = tr_wire_check(r->plan->body == TR_BODY_FIELD ? r->plan->body_field->sub.msg : r->plan->rpc->input, bytes, tr_exchange_status(x));
     if (!err)
         err = tr_buf_append(&x->req, bytes);
     return err ? err : message_end(x, r);

@@ -96,6 +96,32 @@ def test_binary_body_of_a_field(http, backend):
     assert http.request("POST", "/test/v1/echo/p/scalar", PROTO, b"").json() == {"fString": "p"}  # an empty body is the empty message
 
 
+BAD_WIRE = [(b"\x8a\x01\x02\xff\xff", "PROTO_MALFORMED", "f_nested"), (b"\x72\x02\xff\xfe", "PROTO_UTF8", "f_string"), (b"\xda\x02\x02\x01\x96", "PROTO_MALFORMED", "r_int32"), (b"\x72\x05x", "PROTO_MALFORMED", "f_string"),
+            (b"\x92\x01\x03\x0a\x01\xff", "PROTO_UTF8", "f_leaf.text"), (b"\x0b", "PROTO_MALFORMED", "f_double"), (b"\x0c", "PROTO_MALFORMED", None)]
+
+
+@pytest.mark.parametrize("wire,why,field", BAD_WIRE, ids=[b[0].hex() for b in BAD_WIRE])
+def test_binary_body_that_is_no_message_is_the_clients_fault(http, backend, wire, why, field):
+    r = http.request("POST", "/test/v1/echo", PROTO, wire)
+    assert r.status == 400 and (reason(r), violation(r).get("field")) == (why, field), r
+    r = http.request("POST", "/test/v1/upload/p", PROTO, b"\x00\x02\x12\x05")
+    assert r.status == 400 and reason(r) == "PROTO_MALFORMED" and [c.method for c in backend.calls] in ([], ["Up"])
+
+
+def test_binary_body_too_deep(http, backend):
+    m = types()["test.v1.Tree"](name="x")
+    for _ in range(98):
+        m = types()["test.v1.Tree"](left=m)
+    e = types()["test.v1.Everything"](tree=m)
+    assert http.request("POST", "/test/v1/echo", PROTO, e.SerializeToString()).status == 200
+    deep = b""
+    for _ in range(101):  # f_self
+        n = len(deep)
+        deep = b"\x9a\x01" + (bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7])) + deep
+    r = http.request("POST", "/test/v1/echo", PROTO, deep)
+    assert r.status == 400 and reason(r) == "PROTO_DEPTH"
+
+
 def test_query_of_the_body_field_is_400(http, backend):
     r = http.request("PUT", "/test/v1/echo/1/leaf/2?fLeaf.text=q", JSON, "{}")
     assert r.status == 400 and reason(r) == "QUERY_BOUND" and violation(r)["field"] == "f_leaf.text"
