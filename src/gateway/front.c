@@ -105,7 +105,9 @@ static void on_timeout(struct tr_timer *timer)
 {
     struct front *f = tr_container_of(timer, struct front, timer);
     bool silent = !f->peer.tls && f->first_len == 0; /* opened in advance and not used: no error */
-    if (!silent)
+    if (silent)
+        tr_count(&f->worker->h.stats.idle_closed);
+    else
         tr_count(&f->worker->h.err_counts[f->peer.tls ? TR_ERR_TLS : TR_ERR_HEADER_TIMEOUT]);
     drop(f, !silent);
 }

@@ -86,6 +86,9 @@ static void listeners(struct tr_expo *e, const struct tr_stats *stats, const str
         struct tr_span label = snap->listeners[i].cfg->address;
         tr_expo_u64(e, TR_METRIC_REFUSED, &label, atomic_load_explicit(&shared[i].refused, memory_order_relaxed));
     }
+    tr_expo_u64(e, TR_METRIC_IDLE_CLOSED, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.idle_closed)));
+    tr_expo_u64(e, TR_METRIC_HELD, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.held)));
+    tr_expo_u64(e, TR_METRIC_STREAMS_REFUSED, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.streams_refused)));
     for (uint32_t i = 0; i < stats->workers; i++)
         failures += load(&workers[i].stats.accept_failures);
     tr_expo_u64(e, TR_METRIC_ACCEPT_FAILURES, NULL, failures);

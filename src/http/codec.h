@@ -83,6 +83,13 @@ struct tr_hstream {
     bool head_sent;
 };
 
+/* Limits that are reached without an error. Written by the worker's thread alone (base/counter.h). */
+struct tr_hstats {
+    uint64_t idle_closed;     /* connections that had no request for keepalive_timeout */
+    uint64_t streams_refused; /* HTTP/2 streams above max_concurrent_streams */
+    uint64_t held;            /* times a connection reached max_buffered_bytes */
+};
+
 /* What all connections of a worker share: one read buffer, one write buffer, pools. Owned by the worker. */
 struct tr_hworker {
     struct tr_loop *loop;
@@ -93,6 +100,7 @@ struct tr_hworker {
     char date[29];           /* Date of date_unix_s */
     int64_t date_unix_s;
     struct tr_h2_pool *h2_pool; /* NULL at first; http/h2_pool.h makes it, and frees it with the last session */
+    struct tr_hstats stats;
     uint64_t *err_counts;    /* TR_ERR__COUNT counters of this worker, by enum tr_err (written by this thread only) */
 };
 #define TR_HREAD_BYTES ((size_t)64 * 1024)

@@ -252,6 +252,9 @@ static void on_timer(struct tr_timer *timer)
         h1_in_body_failed(c, TR_ERR_BODY_TIMEOUT);
         break;
     case H1_DL_IDLE:
+        tr_count(&c->base.worker->stats.idle_closed);
+        h1_close(c, false);
+        break;
     case H1_DL_LINGER:
         h1_close(c, false);
         break;

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bufpool.h"
+#include "base/counter.h"
 
 #define LINGER_NS        ((uint64_t)500 * 1000 * 1000)
 #define LINGER_BYTES     ((uint32_t)1024 * 1024)
@@ -389,10 +390,12 @@ static void on_timer(struct tr_timer *timer)
         tick_streams(conn, now);
     } else if (conn->got_settings && !conn->head_ns && !conn->sess.left.len) {
         uint64_t idle = now - conn->idle_ns;
-        if (idle >= l->keepalive_timeout_ns)
-            tr_h2_conn_quit(conn, TR_OK, NGHTTP2_NO_ERROR);
-        else
+        if (idle < l->keepalive_timeout_ns) {
             next = l->keepalive_timeout_ns - idle;
+        } else if (!conn->quitting) {
+            tr_count(&conn->base.worker->stats.idle_closed);
+            tr_h2_conn_quit(conn, TR_OK, NGHTTP2_NO_ERROR);
+        }
     }
     if (!conn->dead)
         timer_set(conn, next);

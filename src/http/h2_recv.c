@@ -1,5 +1,6 @@
 /* What nghttp2 tells the server connection: heads, bodies, ends and floods. */
 #include "base/assert.h"
+#include "base/counter.h"
 #include "http/h2_conn.h"
 
 #define FLOOD_BURST     2000 /* frames that carry nothing */
@@ -117,6 +118,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     tr_h2_conn_active(conn);
     if (conn->base.open_streams >= conn->base.limits->max_concurrent_streams * UNRELEASED_TIMES) {
         conn->refused_ns = now_ns(conn);
+        tr_count(&conn->base.worker->stats.streams_refused);
         (void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
         return 0;
     }
@@ -364,9 +366,11 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
 static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int lib_error,
                             void *user)
 {
-    (void)lib_error;
+    struct tr_h2_conn *conn = tr_h2_conn_of_sess(user);
     struct tr_h2_stream *st = stream_of(ng, frame->hd.stream_id);
-    tr_h2_conn_of_sess(user)->refused_ns = now_ns(tr_h2_conn_of_sess(user));
+    conn->refused_ns = now_ns(conn);
+    if (lib_error == NGHTTP2_ERR_REFUSED_STREAM)
+        tr_count(&conn->base.worker->stats.streams_refused);
     if (st && !st->why)
         st->why = TR_ERR_H2_PROTOCOL;
     return 0;

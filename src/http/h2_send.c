@@ -1,6 +1,7 @@
 /* Streams of the server connection: their life, and the ops that the sink calls. */
 #include "base/assert.h"
 #include "base/bufpool.h"
+#include "base/counter.h"
 #include "http/h2_conn.h"
 
 static struct tr_h2_conn *conn_of(const struct tr_h2_stream *st)
@@ -122,6 +123,8 @@ static size_t op_queued(const struct tr_hstream *hs)
     size_t queued = tr_h2_source_queued(&st->src);
     if (conn->buffered < conn->base.limits->max_buffered_bytes)
         return queued;
+    if (!conn->held)
+        tr_count(&conn->base.worker->stats.held);
     conn->held = true; /* on_writable comes to all when there is room again */
     return queued > TR_OUT_HIGH_BYTES ? queued : TR_OUT_HIGH_BYTES;
 }

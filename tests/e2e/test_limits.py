@@ -144,6 +144,7 @@ def test_a_dripping_body_is_served_while_it_progresses(http, gateway, backend):
 
 def test_idle_connections_are_closed(gateway, backend):
     with H1(gateway.port) as c:
+        before = gateway.metric("transom_connections_idle_closed_total")
         assert c.request("GET", "/test/v1/echo/x").status == 200
         assert c.read_all(5) == b"" and c.eof
     with H2(gateway.port) as c:
@@ -152,6 +153,7 @@ def test_idle_connections_are_closed(gateway, backend):
         while c.pump():
             pass
         assert c.eof
+    assert gateway.metric("transom_connections_idle_closed_total") >= before + 2
 
 
 def test_connections_that_say_nothing_are_closed(gateway):
@@ -173,6 +175,7 @@ def test_streams_per_connection(gateway, backend):
             pass
         # RFC 9113 §5.1.2 wants a stream error; nghttp2 ends the connection of a client that has acknowledged the limit
         assert len(refused()) == 5 or c.goaway[0] == 1
+        assert gateway.metric("transom_http2_streams_refused_total") >= (5 if len(refused()) == 5 else 0)
         assert len(backend.calls) <= 10
     with H2(gateway.port) as c:
         assert c.request("GET", "/test/v1/echo/x").status == 200
@@ -332,6 +335,7 @@ def test_buffered_bytes_per_connection(start):
                 except TimeoutError:
                     pass
             assert before <= streams * window + bound + streams * 40000, before / streams
+            assert gateway.metric("transom_connections_held_total") > 0
             c.h2.update_settings({4: 1 << 20})
             c.h2.increment_flow_control_window(1 << 30)
             c.flush()
