@@ -89,7 +89,7 @@ def test_requests_are_counted_by_route_and_code(gateway, http, backend):
 
 def test_in_flight_and_connections(gateway, connect, backend):
     http = connect(gateway)
-    base = gateway.metric("transom_connections")
+    base = wait_until("it is accepted", lambda: gateway.metric("transom_connections"))
     s = http.start("GET", "/test/v1/echo/x", [("x-test-hold", "f")])
     wait_until("it is in flight", lambda: gateway.metric("transom_requests_in_flight") == 1)
     assert gateway.metric("transom_upstream_requests_active", upstream="main") == 1
