@@ -75,7 +75,7 @@ def part_of(obj, file):
     for known in ("libnghttp2", "libc", "libuv", "libcrypto", "libssl", "ld-linux"):
         if name.startswith(known + ".") or name.startswith(known + "-"):
             return known
-    return "transom, inlined libc" if "transom" in obj else name
+    return "inlined libc" if "transom" in obj else name
 
 
 def profile(env, where, folder):
