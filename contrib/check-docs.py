@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Holds the documents against the sources: links, names, lists that must be complete, and examples.
 
-Usage: contrib/check-docs.py [--examples TRANSOM [--write]] [ROOT]; prints each fault and exits 1 when there is one.
+Usage: contrib/check-docs.py [--examples TRANSOM] [--write] [ROOT]; prints each fault and exits 1 when there is one.
 
 With --examples, the ```console blocks of the documents in EXAMPLES are run in order, each document against a new `transom demo`
-(TRANSOM is the binary), and their output is compared with what stands there; --write puts it there instead. The README's own service is
-made from its text, and what `transom check`, `routes` and `explain` say of it is compared too.
+(TRANSOM is the binary), and their output is compared with what stands there; --write puts it there instead, and the figures of
+performance.md into the README. The README's own service is made from its text, and what `transom check`, `routes` and `explain`
+say of it is compared too.
 """
 import argparse
 import json
@@ -177,6 +178,24 @@ def check_adrs(root, bad):
             bad.append(f"adr: {path.name} is not in README.md")
 
 
+def check_figures(root, write, bad):
+    """The figures of the README are those of performance.md; --write puts them there."""
+    source, text = read(root, "contrib/doc/performance.md"), read(root, "README.md")
+    when = re.search(r"^`contrib/bench/run.sh`: .*$", source, re.M)
+    cases = re.findall(r"^(\| [a-z]+/h[12](?:\+tls)? (?:\| [^|]+ ){3}\| [^|]*x \|)", source, re.M)
+    memory = re.findall(r"^(\| (?:RSS|an idle)[^|]*(?:\| [^|]+ ){3}\|)$", source, re.M)
+    if not when or len(cases) < 10 or len(memory) < 4:
+        bad.append("performance.md: the tables that the README shows are not found")
+        return
+    new = "\n".join([when.group(0), "", "| case | CPU µs a request: transom | Envoy | nghttpx | Envoy / transom |", "|---|---:|---:|---:|---:|", *cases, "",
+                     "| memory | transom | Envoy | nghttpx |", "|---|---:|---:|---:|", *memory])
+    m = re.search(r"(<!-- figures: from contrib/doc/performance.md -->\n\n)(.*?)(\n\n<!-- end of figures -->)", text, re.S)
+    if write:
+        (root / "README.md").write_text(text[:m.start(2)] + new + text[m.end(2):])
+    elif m.group(2) != new:
+        bad.append("README.md: the figures are not those of performance.md: contrib/check-docs.py --write")
+
+
 class Demo:
     def __init__(self, transom):
         self.process = subprocess.Popen([transom, "demo", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -282,6 +301,7 @@ def main():
     check_complete(root, names, bad)
     check_threats(root, bad)
     check_adrs(root, bad)
+    check_figures(root, a.write, bad)
     ran = f", {check_examples(root, a.examples, a.write, bad) + check_readme(root, a.examples, bad)} examples run" if a.examples else ""
     print("\n".join(bad) if bad else f"docs: {len(docs)} documents{ran}, no fault")
     return 1 if bad else 0
