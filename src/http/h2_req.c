@@ -214,6 +214,8 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rc
                 (unsigned)((v.base[0] - '0') * 100 + (v.base[1] - '0') * 10 + (v.base[2] - '0'));
         return 0;
     }
+    if (!req->head_seen && req->status < 200)
+        return 0; /* of an interim answer, of which there may be many, nothing is kept */
     if (!take_text(req, name_rc, &name) || !take_text(req, value_rc, &value) ||
         tr_headers_add(&req->fields, req->arena, name, value, tr_token_from(name)) != TR_OK)
         req_fail(req, TR_ERR_NOMEM, NGHTTP2_INTERNAL_ERROR);
@@ -273,7 +275,10 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         return 0;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        tr_h2_bucket_give(&client->flood, FLOOD_EARNED, FLOOD_BURST);
+        if (req && !req->head_seen && req->status < 200)
+            flood_take(client); /* interim */
+        else
+            tr_h2_bucket_give(&client->flood, FLOOD_EARNED, FLOOD_BURST);
         if (req)
             headers_complete(req, end);
         break;

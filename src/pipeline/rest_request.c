@@ -66,6 +66,7 @@ static enum tr_err message_end(struct tr_exchange *x, struct tr_rest *r)
     if (err)
         return err;
     r->binds_used = true;
+    r->jopts.on_path = NULL; /* the mask is of the first message */
     size_t len = x->req.len - r->frame_at - TR_FRAME_HEADER_BYTES;
     if (len > UINT32_MAX || (x->policy->max_request_bytes && len > x->policy->max_request_bytes))
         return TR_ERR_BODY_TOO_LARGE;

@@ -79,8 +79,11 @@ enum tr_err tr_rest_stream_message(struct tr_exchange *x, struct tr_span message
     if (r->resp_http_body) {
         struct tr_span named;
         err = tr_rest_http_body(r->plan, message, &named, &data);
-        if (!err && named.len && tr_http_is_field_value(named) && tr_span_find(named, '/') < named.len)
+        /* only the first one's goes into the head: no copy is made for the others, of which there may be any number */
+        if (!err && !x->head_sent && named.len && tr_http_is_field_value(named) && tr_span_find(named, '/') < named.len) {
             type = tr_arena_copy(&x->hs->arena, named);
+            err = type.ptr ? TR_OK : TR_ERR_NOMEM;
+        }
     }
     r->messages++;
     if (!err)
