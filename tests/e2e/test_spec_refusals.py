@@ -17,6 +17,7 @@ from env.scripted import GRPC, Scripted, frame, good, h2_frame
 
 SERVICE = "test.v1.EverythingService"
 JSON = [("content-type", "application/json")]
+PROTO = [("content-type", "application/x-protobuf")]
 NATIVE = [("content-type", "application/grpc"), ("te", "trailers")]
 
 TABLE = {m[1]: (int(m[2]), int(m[3])) for m in re.finditer(r"^TR_ERR\((\w+), +(\d+), (\d+),", (ROOT / "src/base/errors.def").read_text(), re.M)}
@@ -30,8 +31,6 @@ UNSEEN = {
     "DESCRIPTOR": "`check` and the start of `serve`, test_cli.py",
     "IO": "an input or output error of the system; connections report their own",
     "EOF": "a reader's end of input, never an answer",
-    "PROTO_DEPTH": "a nested message is the backend's to read; in an answer it is UPSTREAM_MALFORMED",
-    "PROTO_UTF8": "strings are the backend's to read; in an answer they are printed with U+FFFD",
     "UPSTREAM_NO_ENDPOINT": "the configuration wants an endpoint, and a name without addresses is UPSTREAM_DNS",
     "DRAINING": "the process ends with it",
     "OVERLOADED": "too many requests wait for filters, and no filter waits",
@@ -119,6 +118,17 @@ def never_ending_bidi(c, world):
     return c.start("POST", "/test/v1/bidi", JSON, -1).finish(5)
 
 
+def deep_value(depth):
+    """A google.protobuf.Value of lists, two messages a level."""
+    def record(number, payload):
+        length = len(payload)
+        return bytes([number << 3 | 2, *([length] if length < 128 else [length & 127 | 128, length >> 7])]) + payload
+    value = b""
+    for _ in range(depth):
+        value = record(6, record(1, value))  # list_value, values
+    return value
+
+
 RATIO_BOMB = gzip.compress(b'"' + b"x" * 30_000_000 + b'"')
 OTHER_HOST = [(":authority", "a.example"), ("host", "b.example")]
 
@@ -163,7 +173,9 @@ CLIENT = {
     "JSON_NULL": 2 * (body('{"rInt32":[null]}'),),
     "JSON_WKT": 2 * (body('{"timestamp":"yesterday"}'),),
     "JSON_ANY": 2 * (body('{"any":{"@type":"type.googleapis.com/no.Such"}}'),),
-    "PROTO_MALFORMED": 2 * (body(b"\xff\xff\xff", headers=[("content-type", "application/x-protobuf")]),),
+    "PROTO_MALFORMED": 2 * (body(b"\xff\xff\xff", headers=PROTO),),
+    "PROTO_DEPTH": 2 * (body(deep_value(60), "/test/v1/value", PROTO),),
+    "PROTO_UTF8": 2 * (body(b"\x72\x01\xff", headers=PROTO),),
     "PATH_VALUE": 2 * (req("GET", "/test/v1/query/t/x"),),
     "QUERY_SYNTAX": 2 * (query("text=%ff"),),
     "QUERY_UNKNOWN": 2 * (query("nope=1"),),
