@@ -17,9 +17,9 @@ static void problem_status(struct routes *r, struct tr_span what, const struct t
 }
 
 /* The last rule whose selector names the method, or NULL. */
-static const struct tr_http_rule *override_for(struct routes *r, struct tr_span method)
+static const struct tr_rule_override *override_for(struct routes *r, struct tr_span method)
 {
-    const struct tr_http_rule *found = NULL;
+    const struct tr_rule_override *found = NULL;
     for (uint32_t i = 0; i < r->overrides.count; i++) {
         struct tr_rule_override *o = &r->overrides.items[i];
         bool hit = tr_span_ends(o->selector, TR_SPAN(".*"))
@@ -27,7 +27,7 @@ static const struct tr_http_rule *override_for(struct routes *r, struct tr_span 
                        : tr_span_eq(o->selector, method);
         if (hit && o->selector.len) {
             o->used = true;
-            found = &o->rule;
+            found = o;
         }
     }
     return found;
@@ -82,7 +82,7 @@ static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct
     struct tr_status st;
     struct tr_template *tmpl = TR_ARENA_NEW(&snap->arena, struct tr_template);
     struct tr_plan *plan = TR_ARENA_NEW(&snap->arena, struct tr_plan);
-    if (!tmpl || !plan)
+    if (!tmpl || !plan || !rule->verb.ptr) /* a rule without a pattern has been told of */
         return;
     tr_status_clear(&st);
     struct tr_span text = rule->template_text;
@@ -136,9 +136,8 @@ static void add_native(struct routes *r, const struct tr_rpc *rpc, const struct 
 static void add_rpc(struct routes *r, const struct tr_rpc *rpc)
 {
     struct tr_snapshot *snap = r->b->snap;
-    const struct tr_http_rule *rule = override_for(r, rpc->full_name);
-    if (!rule)
-        rule = rpc->rule;
+    const struct tr_rule_override *own_rule = override_for(r, rpc->full_name);
+    const struct tr_http_rule *rule = own_rule ? &own_rule->rule : rpc->rule;
     if (!rule && r->cfg->expose != TR_EXPOSE_ALL)
         return;
     const struct tr_policy *policy = tr_policy_resolve(snap->policies, rpc->full_name);
@@ -153,9 +152,13 @@ static void add_rpc(struct routes *r, const struct tr_rpc *rpc)
         own->body = TR_SPAN("*");
         rule = own;
     }
+    struct tr_span service = r->where;
+    if (own_rule) /* what is wrong with it stands there */
+        r->where = own_rule->where;
     add_binding(r, rpc, policy, rule);
     for (uint32_t i = 0; i < rule->additional_count; i++)
         add_binding(r, rpc, policy, &rule->additional[i]);
+    r->where = service;
     if (rule->nested_additional)
         tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: additional_bindings inside additional_bindings",
                    (int)rpc->full_name.len, rpc->full_name.ptr);

@@ -1,5 +1,6 @@
 /* Listeners, upstreams and descriptor sets of a snapshot. */
 #include "config/build.h"
+#include "http/uri.h"
 #include "io/listener.h"
 
 static void add_status(struct tr_build *b, struct tr_span where, const struct tr_status *st)
@@ -77,6 +78,16 @@ static struct tr_tls_ctx *listener_tls(struct tr_build *b, const struct tr_cfg_l
     return ctx;
 }
 
+/* An address as io/addr.h reads it; the path of a socket is relative to the file, as all paths are. */
+static enum tr_err parse_addr(struct tr_build *b, struct tr_span text, struct tr_addr *ret_addr, struct tr_status *st)
+{
+    struct tr_span path = tr_span_starts(text, TR_SPAN("unix:")) ? tr_span_from(text, 5) : TR_SPAN("/");
+    if (path.len == 0 || path.ptr[0] == '/' || path.ptr[0] == '@' || b->folder.len == 0)
+        return tr_addr_parse(text, ret_addr, st);
+    struct tr_span whole = tr_build_where(b, "unix:%.*s/%.*s", (int)b->folder.len, b->folder.ptr, (int)path.len, path.ptr);
+    return tr_addr_parse(whole, ret_addr, st);
+}
+
 void tr_build_listeners(struct tr_build *b)
 {
     struct tr_snapshot *snap = b->snap;
@@ -99,32 +110,11 @@ void tr_build_listeners(struct tr_build *b)
         struct tr_status st;
         tr_status_clear(&st);
         l->cfg = &cfg[i];
-        if (cfg[i].address.ptr && tr_addr_parse(cfg[i].address, &l->addr, &st))
+        if (cfg[i].address.ptr && parse_addr(b, cfg[i].address, &l->addr, &st))
             add_status(b, tr_build_where(b, "/listeners/%u/address", i), &st);
         if (cfg[i].tls)
             l->tls = listener_tls(b, cfg[i].tls, tr_build_where(b, "/listeners/%u/tls", i));
     }
-}
-
-/* "dns:///name:port" or "dns:name:port". */
-static bool dns_endpoint(struct tr_span text, struct tr_endpoint_conf *ep)
-{
-    struct tr_span rest;
-    if (tr_span_starts(text, TR_SPAN("dns:///")))
-        rest = tr_span_from(text, 7);
-    else if (tr_span_starts(text, TR_SPAN("dns:")))
-        rest = tr_span_from(text, 4);
-    else
-        return false;
-    size_t colon = tr_span_rfind(rest, ':');
-    uint64_t port;
-    ep->host = tr_span(rest.ptr, colon);
-    ep->authority = rest;
-    if (colon == rest.len || colon == 0 || !tr_span_u64(tr_span_from(rest, colon + 1), &port) || port == 0 || port > 65535)
-        ep->host.len = 0; /* reported by the caller */
-    else
-        ep->port = (uint16_t)port;
-    return true;
 }
 
 static bool is_numeric_host(struct tr_span text)
@@ -135,6 +125,37 @@ static bool is_numeric_host(struct tr_span text)
         if (!tr_is_digit(text.ptr[i]) && text.ptr[i] != '.' && text.ptr[i] != ':')
             return false;
     return text.len > 0;
+}
+
+static bool is_name(struct tr_span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!tr_is_alpha(s.ptr[i]) && !tr_is_digit(s.ptr[i]) && s.ptr[i] != '-' && s.ptr[i] != '.' && s.ptr[i] != '_')
+            return false;
+    return s.len > 0;
+}
+
+/* "dns:///name:port", "dns:name:port", or "name:port" alone; false: it is no name. */
+static bool dns_endpoint(struct tr_span text, struct tr_endpoint_conf *ep)
+{
+    struct tr_span rest;
+    if (tr_span_starts(text, TR_SPAN("dns:///")))
+        rest = tr_span_from(text, 7);
+    else if (tr_span_starts(text, TR_SPAN("dns:")))
+        rest = tr_span_from(text, 4);
+    else if (!is_numeric_host(text))
+        rest = text;
+    else
+        return false;
+    size_t colon = tr_span_rfind(rest, ':');
+    uint64_t port;
+    ep->host = is_name(tr_span(rest.ptr, colon)) ? tr_span(rest.ptr, colon) : TR_SPAN("");
+    ep->authority = rest;
+    if (colon == rest.len || colon == 0 || !tr_span_u64(tr_span_from(rest, colon + 1), &port) || port == 0 || port > 65535)
+        ep->host.len = 0; /* reported by the caller */
+    else
+        ep->port = (uint16_t)port;
+    return true;
 }
 
 static void endpoint(struct tr_build *b, const struct tr_cfg_endpoint *cfg, struct tr_span where, struct tr_endpoint_conf *ep)
@@ -150,15 +171,10 @@ static void endpoint(struct tr_build *b, const struct tr_cfg_endpoint *cfg, stru
         ep->authority = TR_SPAN("localhost");
     } else if (dns_endpoint(cfg->address, ep)) {
         if (ep->host.len == 0)
-            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "expected dns:///name:port");
-        return;
-    } else if (!is_numeric_host(cfg->address)) {
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
-                   "expected host:port with a numeric host, [v6]:port, dns:///name:port or unix:path; for a name write dns:///%.*s",
-                   (int)cfg->address.len, cfg->address.ptr);
+            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "expected host:port, [v6]:port, dns:///name:port or unix:path");
         return;
     }
-    if (tr_addr_parse(cfg->address, &ep->addr, &st))
+    if (parse_addr(b, cfg->address, &ep->addr, &st))
         add_status(b, where, &st);
 }
 
@@ -188,6 +204,9 @@ static void upstream(struct tr_build *b, const struct tr_cfg_upstream *cfg, stru
     const struct tr_cfg_endpoint *ecfg = cfg->endpoints.items;
     for (uint32_t i = 0; i < cfg->endpoints.count; i++)
         endpoint(b, &ecfg[i], tr_build_where(b, "/upstreams/%.*s/endpoints/%u", (int)cfg->name.len, cfg->name.ptr, i), &eps[i]);
+    if (cfg->authority.len && !tr_uri_is_authority(cfg->authority))
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, tr_build_where(b, "/upstreams/%.*s/authority", (int)cfg->name.len, cfg->name.ptr),
+                   "expected a host with or without a port");
     if (cfg->endpoints.count == 0)
         tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, tr_build_where(b, "/upstreams/%.*s", (int)cfg->name.len, cfg->name.ptr),
                    "at least one endpoint is needed");

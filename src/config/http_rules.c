@@ -72,8 +72,10 @@ static void rule_keys(struct tr_build *b, const json_t *obj, struct tr_http_rule
         else
             tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "unknown or misplaced key \"%s\"", name);
     }
+    const char *selector = json_string_value(json_object_get(obj, "selector"));
     if (!rule->verb.ptr)
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "a rule needs one of get, put, post, delete, patch, custom");
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "%s%sa rule needs one of get, put, post, delete, patch, custom",
+                   selector ? selector : "", selector ? ": " : "");
 }
 
 static void one_rule(struct tr_build *b, const json_t *obj, struct tr_rule_override *o)

@@ -53,7 +53,7 @@ static const struct tr_key limits_keys[] = {
 static const struct tr_keys limits_table = {"limits", sizeof(struct tr_cfg_limits), limits_keys, COUNT(limits_keys)};
 
 static const struct tr_key endpoint_keys[] = {
-    {.name = "address", .type = TR_KEY_STRING, .offset = AT(tr_cfg_endpoint, address), .doc = "host:port with a numeric host, [v6]:port, dns:///name:port (looked up again by TTL) or unix:path."},
+    {.name = "address", .type = TR_KEY_STRING, .offset = AT(tr_cfg_endpoint, address), .doc = "host:port, [v6]:port, dns:///name:port or unix:path. A name is looked up again by TTL."},
     {.name = "weight", .type = TR_KEY_U32, .offset = AT(tr_cfg_endpoint, weight), .default_text = "1", .min = 1, .max = 1000, .doc = "Its share of the load against the others."},
 };
 static const struct tr_keys endpoint_table = {"upstreams.*.endpoints[]", sizeof(struct tr_cfg_endpoint), endpoint_keys, COUNT(endpoint_keys)};

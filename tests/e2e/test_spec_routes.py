@@ -293,3 +293,60 @@ def test_explain_wrong_usage_is_2(config, args):
 def test_serve_warns_once_that_nobody_is_asked_who_they_are(start, backend):
     gateway = start(base_config([backend.endpoint]))
     assert gateway.stderr.count("no authentication") == 1
+
+
+# -- where backends and listeners are -------------------------------------------------------------------------------------------
+
+def test_a_name_is_an_endpoint_and_its_authority(start, backend):
+    from env.http1 import H1
+    gateway = start(base_config([f"localhost:{backend.port}"]))
+    with H1(gateway.port) as http:
+        assert http.request("GET", "/test/v1/echo/x").json() == {"fString": "x"}
+
+
+@pytest.mark.parametrize("endpoint", ["::1:5", "127.0.0.1", "name", "name:", "name:0", "name:70000", "na me:5", "http://127.0.0.1:1", "dns:///x", "unix:", "", ":5"])
+def test_what_is_no_endpoint(config, endpoint):
+    done = run("check", "--config", config(upstreams={"main": {"endpoints": [endpoint]}}))
+    assert done.returncode == 1 and "/upstreams/main/endpoints/0" in done.stdout
+
+
+def test_sockets_are_relative_to_the_file_too(tmp_path, session_backend):
+    import os
+    import socket
+    from env.backend import Backend
+    from env.gateway import Gateway
+    session_backend.reset()
+    folder = tmp_path / "g"
+    folder.mkdir()
+    backend = Backend(address=f"unix:{folder}/b.sock")
+    os.chdir("/")
+    with Gateway(folder, base_config(["unix:b.sock"], listeners=[{"address": "127.0.0.1:0"}, {"address": "unix:l.sock"}])):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(folder / "l.sock"))
+            s.sendall(b"GET /test/v1/echo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            got = b""
+            while piece := s.recv(4096):
+                got += piece
+    backend.stop()
+    assert got.endswith(b'{"fString":"x"}')
+
+
+def test_problems_of_a_rule_stand_at_the_rule(config):
+    path = config(http_rules=[{"selector": BARE, "get": "/fine"}, {"selector": QUERY, "get": "/x/{nope}"}, {"selector": STRING, "get": "/fine"}])
+    done = run("check", "--config", path)
+    assert done.returncode == 1 and "/http_rules/1: " in done.stdout and "2 errors" in done.stdout, done.stdout
+    row = next(i for i, line in enumerate(path.read_text().splitlines(), 1) if QUERY in line) - 1  # the object begins above
+    assert f"{path}:{row}:" in done.stdout
+
+
+BAD_RULES = [{"selector": BARE, "get": "/x", "put": "/y"}, {"selector": "", "get": "/x"}, {"get": "/x"}, {"selector": BARE, "custom": {"kind": "A B", "path": "/x"}}, {"selector": BARE, "custom": {"path": "/x"}}, {"selector": BARE, "custom": {"kind": "*"}},
+             {"selector": BARE, "get": "/x/{text}", "body": "text"}, {"selector": BARE, "get": 5}, "x", {"selector": BARE, "get": "/x", "bogus": 1}, {"selector": BARE, "get": "/x", "additional_bindings": {"get": "/y"}},
+             *({"selector": QUERY, "get": t} for t in ("/x/{labels}", "/x/{texts}", "/x/{leaf}", "/x/{mask}", "/x/{tree.children.name}", "/x/{leaf.text}/{leaf.text}", "/x/{snakeCaseName}/{snake_case_name}", "", "/x/", "//x", "/x:", "/a b", "/\u00e9", "/x?y",
+                                                       "/x/{a=**}/**", "/x/{text=a/{number}}", "/x/{text", "/x/text}", "/x/a*", "/{text}b", "/x/..", "/x:v/y", "/%zz")),
+             {"selector": QUERY, "post": "/x", "body": "leaf.text"}, {"selector": QUERY, "get": "/x", "responseBody": "leaf.text"}]
+
+
+@pytest.mark.parametrize("rule", BAD_RULES, ids=[json.dumps(r)[:70] for r in BAD_RULES])
+def test_rules_that_are_none(config, rule):
+    done = run("check", "--config", config(http_rules=[rule]))
+    assert done.returncode == 1 and "/http_rules/0" in done.stdout, done.stdout

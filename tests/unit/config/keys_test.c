@@ -77,14 +77,14 @@ static bool has_problem(const struct tr_snapshot *snap, const char *where, const
 static void every_problem_is_reported_with_its_place(void **state)
 {
     struct tr_snapshot *snap = build("{\"listeners\":[{\"adress\":\"127.0.0.1:0\"}],\n\"drain_delay\":5,\n\"workers\":-1,\n"
-                                     "\"descriptors\":\"x\",\"upstreams\":{\"b\":{\"endpoints\":[\"name:1\",\"dns:///x\"]}},\"services\":[{}],"
+                                     "\"descriptors\":\"x\",\"upstreams\":{\"b\":{\"endpoints\":[\"na me:1\",\"dns:///x\"]}},\"services\":[{}],"
                                      "\"policies\":{\"*\":{\"timeout\":\"1\"},\"a b\":{}}}");
     (void)state;
     assert_true(has_problem(snap, "/listeners/0/adress", "did you mean \"address\""));
     assert_true(has_problem(snap, "/drain_delay", "a duration"));
     assert_true(has_problem(snap, "/workers", "not negative"));
     assert_true(has_problem(snap, "/descriptors", "array of strings"));
-    assert_true(has_problem(snap, "/upstreams/b/endpoints/0", "dns:///name:1"));
+    assert_true(has_problem(snap, "/upstreams/b/endpoints/0", "expected host:port"));
     assert_true(has_problem(snap, "/upstreams/b/endpoints/1", "dns:///name:port"));
     assert_true(has_problem(snap, "/services/0", "\"name\" is required"));
     assert_true(has_problem(snap, "/policies/*/timeout", "a duration"));
