@@ -228,6 +228,19 @@ def test_explain_does_what_the_gateway_does(config, gateway, backend):
             assert served.json()["details"][0]["reason"] in told.stdout
 
 
+# -- reference --------------------------------------------------------------------------------------------------------------
+
+def test_references_are_generated():
+    config, errors = run("reference", "config"), run("reference", "errors")
+    assert config.returncode == errors.returncode == 0
+    for key in ("max_header_bytes", "connect_timeout", "stream_idle_timeout", "on_route_conflict"):
+        assert key in config.stdout
+    assert "| `BODY_TOO_LARGE` | 8" in errors.stdout
+    schema = json.loads(run("reference", "schema").stdout)
+    assert set(schema["required"]) == {"descriptors", "upstreams", "services"} and "limits" in schema["properties"]
+    assert run("reference", "nothing").returncode == 2 and run("reference").returncode == 2
+
+
 # -- demo -------------------------------------------------------------------------------------------------------------------
 
 def test_demo_serves_the_bookstore():

@@ -24,11 +24,11 @@ def is_deadline(r):
 
 
 def test_policy_timeout_is_504_and_cancels(connect, gateways, backend):
-    gateway = gateways(policies={"*": {"timeout": "100ms"}})
+    gateway = gateways(policies={"*": {"timeout": "400ms"}})
     http = connect(gateway)
     begin = time.monotonic()
     r = sleep(http, 20)  # the backend has the same deadline, and may be the one that says so
-    assert is_deadline(r) and 0.09 < time.monotonic() - begin < 2
+    assert is_deadline(r) and 0.35 < time.monotonic() - begin < 3
     call = backend.one_call()
     assert call.ended.wait(5) and call.cancelled
 
@@ -63,7 +63,7 @@ def test_malformed_timeouts_are_400(http, gateway, backend, name, value):
 
 
 def test_a_client_deadline_is_504(http, backend):
-    assert is_deadline(sleep(http, 20, [("x-request-timeout", "0.1")]))
+    assert is_deadline(sleep(http, 20, [("x-request-timeout", "0.4")]))
     call = backend.one_call()
     assert call.ended.wait(5) and call.cancelled
 
@@ -87,14 +87,14 @@ def test_streams_have_no_timeout_of_unary_methods(connect, gateways, backend):
 
 
 def test_a_client_deadline_holds_for_streams(http, backend):
-    r = http.request("GET", "/test/v1/stream?count=1000&pause=0.01s", [("x-request-timeout", "0.2"), ("accept", "application/x-ndjson")])
+    r = http.request("GET", "/test/v1/stream?count=1000&pause=0.01s", [("x-request-timeout", "0.6"), ("accept", "application/x-ndjson")])
     import json
     assert json.loads(r.body.splitlines()[-1])["error"]["code"] == 4
     assert backend.calls[0].ended.wait(5)
 
 
 def test_stream_idle_timeout(connect, gateways, backend):
-    gateway = gateways(policies={"*": {"stream_idle_timeout": "100ms"}})
+    gateway = gateways(policies={"*": {"stream_idle_timeout": "400ms"}})
     http = connect(gateway)
     with gateway.counts("STREAM_IDLE"):
         r = http.request("GET", "/test/v1/stream?count=2&pause=0.02s", [("x-test-hold-after", "2"), ("accept", "application/x-ndjson")])
@@ -105,7 +105,7 @@ def test_stream_idle_timeout(connect, gateways, backend):
 
 
 def test_max_stream_duration(connect, gateways, backend):
-    gateway = gateways(policies={"*": {"max_stream_duration": "150ms"}})
+    gateway = gateways(policies={"*": {"max_stream_duration": "600ms"}})
     http = connect(gateway)
     with gateway.counts("STREAM_DURATION"):
         r = http.request("GET", "/test/v1/stream?count=100000&pause=0.01s")
@@ -144,3 +144,9 @@ def test_per_method_policies(connect, gateways, backend):
 def test_null_removes_an_inherited_key(connect, gateways, backend):
     http = connect(gateways(policies={"*": {"timeout": "9s"}, TEST + "Sleep": {"timeout": None}}))
     assert 14 < remaining(http) <= 15
+
+
+@pytest.mark.parametrize("name", ["grpc-timeout", "x-request-timeout"])
+def test_a_timeout_given_twice_is_400(http, backend, name):
+    r = http.request("GET", "/test/v1/sleep", [(name, "1S" if name[0] == "g" else "1"), (name, "2S" if name[0] == "g" else "2")])
+    assert r.status == 400 and not backend.calls

@@ -8,8 +8,8 @@ from env.http1 import H1
 from env.http2 import H2
 
 JSON = [("content-type", "application/json")]
-LIMITS = {"max_headers": 20, "max_header_bytes": 4096, "max_path_bytes": 1024, "header_timeout": "250ms", "body_idle_timeout": "250ms",
-          "keepalive_timeout": "400ms", "max_concurrent_streams": 10}
+LIMITS = {"max_headers": 20, "max_header_bytes": 4096, "max_path_bytes": 1024, "header_timeout": "400ms", "body_idle_timeout": "500ms",
+          "keepalive_timeout": "1500ms", "max_concurrent_streams": 10}
 CONFIG = {"limits": LIMITS, "policies": {"*": {"max_request_bytes": 2000, "max_stream_bytes": 20000, "max_response_bytes": 5000}}}
 
 

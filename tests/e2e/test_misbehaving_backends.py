@@ -401,7 +401,7 @@ def test_the_connection_is_cut_at_each_byte(connect, switch, target):
 
 def test_silence_is_504_and_the_stream_is_cancelled(ask, switch):
     switch.server.resets.clear()
-    r = ask(lambda c, s, r: None, headers=[("x-request-timeout", "0.2")])
+    r = ask(lambda c, s, r: None, headers=[("x-request-timeout", "0.5")])
     assert status_is(r, 504, 4, "DEADLINE")
     wait_until("the backend sees RST_STREAM(CANCEL)", lambda: switch.server.resets and switch.server.resets[-1][1] == 8)
 
@@ -541,6 +541,64 @@ def test_a_backend_that_sends_no_settings_is_served_or_refused_in_time(start, co
         r = connect(gateway).request("GET", "/test/v1/echo", timeout=8)
         assert r.status in (200, 502, 503, 504)
         gateway.stop()
+
+
+def test_a_backend_that_allows_no_streams_is_503_in_time(start, connect):
+    def on_connect(c):
+        import h2.settings
+        c.h2.local_settings = h2.settings.Settings(client=False, initial_values={3: 0})
+        c.h2.initiate_connection()
+        c.flush()
+    with Scripted(good, on_connect=on_connect) as server:
+        gateway = start(base_config([], upstreams={"main": {"endpoints": [server.endpoint], "connect_timeout": "300ms", "max_connections": 2}}, policies={"*": {"timeout": "1s"}}))
+        r = connect(gateway).request("GET", "/test/v1/echo", timeout=8)
+        assert r.status in (503, 504) and r.json()["code"] in (4, 14), r
+        assert server.accepted <= 10, "connections without end"
+        gateway.stop()
+
+
+def test_a_backend_that_reads_nothing_is_504(start, connect):
+    with Scripted(good, read=False) as server:
+        gateway = start(base_config([], upstreams={"main": {"endpoints": [server.endpoint]}}, policies={"*": {"timeout": "500ms"}}))
+        r = connect(gateway).request("POST", "/test/v1/echo", [("content-type", "application/json")], '{"fString":"' + "x" * 3_000_000 + '"}', timeout=8)
+        assert status_is(r, 504, 4)
+        gateway.stop()
+
+
+def test_ok_without_a_message_is_an_empty_stream(ask):
+    r = ask(lambda c, s, r: c.headers(s, [*GRPC, ("grpc-status", "0")], end=True), "/test/v1/stream")
+    assert r.status == 200 and r.json() == []
+
+
+def test_data_after_the_end(ask):
+    def script(c, s, r):
+        good(c, s, r)
+        c.raw(h2_frame(0, 0, s, b"more"))
+    assert ask(script).status == 200
+
+
+def test_two_heads(ask):
+    def script(c, s, r):
+        c.headers(s)
+        c.raw(b"")
+        c.h2.send_headers(s, GRPC)  # without END_STREAM: neither a head nor trailers
+        c.flush()
+    r = ask(script, headers=[("x-request-timeout", "1")])
+    assert r.status in (500, 502, 503, 504), r
+
+
+def test_a_refused_client_stream_is_tried_again_while_nothing_was_dropped(http, switch):
+    seen = []
+
+    def script(c, s, r):
+        seen.append(r.body)
+        if len(seen) == 1:
+            c.reset(s, 7)
+        else:
+            good(c, s, r)
+    switch.script = script
+    r = http.request("POST", "/test/v1/upload/p", [("content-type", "application/json")], '{"text":"a"}{"text":"b"}', timeout=8)
+    assert r.status == 200 and len(seen) == 2 and seen[0] == seen[1] and len(seen[0]) == 19, (r, seen)
 
 
 def test_max_concurrent_streams_of_a_backend_are_respected(start):

@@ -444,3 +444,50 @@ def test_a_backend_that_does_not_read_holds_the_client(gateway, backend):
 def test_grpc_frames_are_not_taken_for_client_streams(http, backend):
     r = http.request("POST", "/test/v1/upload/p", [("content-type", "application/x-protobuf")], struct.pack(">BI", 0, 3) + b"abc")
     assert r.status in (200, 400)
+
+
+# -- early answers -----------------------------------------------------------------------------------------------------------------
+
+def test_an_early_answer_reaches_a_client_that_goes_on_sending(gateway, backend):
+    """HTTP/1.1: the rest of the body is drained or lingered over, so that no reset destroys the answer."""
+    with H1(gateway.port) as c:
+        s = c.start("POST", "/test/v1/upload/p", JSON, 3_000_000)
+        s.send(b'{}\n{"text":"enough"}\n')
+        call = wait_until("it arrives", lambda: backend.calls)[0]
+        wait_until("the backend has enough", lambda: len(call.requests) == 2)
+        try:
+            for _ in range(20):
+                s.send(b" " * 40_000)
+        except OSError:
+            pass
+        r = s.finish(5)
+        assert r.status == 200 and r.json()["count"] == 2
+
+
+def test_an_early_answer_over_http2_ends_the_stream(gateway, backend):
+    with H2(gateway.port) as c:
+        s = c.start("POST", "/test/v1/upload/p", JSON, -1)
+        s.try_send(b'{}\n{"text":"enough"}\n')
+        r = s.finish(5)
+        assert r.status == 200 and r.json()["count"] == 2
+        assert c.request("GET", "/test/v1/echo/x").status == 200
+
+
+def test_system_parameters_of_streams(http, backend):
+    r = get(http, "?count=2&$fields=index")
+    assert r.json() == [{}, {"index": 1}]
+    r = get(http, "?count=2&$fields=index", "application/x-ndjson")
+    assert r.body == b'{}\n{"index":1}\n'
+
+
+def test_a_failed_stream_over_http1_gives_no_end_of_the_chunks(gateway, backend):
+    with H1(gateway.port) as c:
+        c.start("GET", "/test/v1/stream" + FAILING)
+        assert not c.read_all(5).endswith(b"0\r\n\r\n")
+
+
+def test_a_stream_over_http10_ends_with_the_connection(gateway, backend):
+    with H1(gateway.port) as c:
+        c.send(b"GET /test/v1/stream?count=2 HTTP/1.0\r\nAccept: application/x-ndjson\r\n\r\n")
+        head, body = c.read_all(5).split(b"\r\n\r\n", 1)
+        assert b"transfer-encoding" not in head.lower() and len(body.splitlines()) == 2
