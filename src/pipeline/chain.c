@@ -43,9 +43,9 @@ enum tr_verdict tr_chain_run(struct tr_exchange *x)
 
 void tr_chain_response(struct tr_exchange *x)
 {
-    for (uint32_t i = 0; i < x->filter_ran; i++)
+    for (uint32_t i = 0; i < x->w->filter_count; i++)
         if (x->w->filters[i]->on_response)
-            x->w->filters[i]->on_response(x, state_of(x, i));
+            x->w->filters[i]->on_response(x, i < x->filter_ran ? state_of(x, i) : NULL);
 }
 
 void tr_chain_done(struct tr_exchange *x)

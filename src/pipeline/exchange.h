@@ -175,7 +175,7 @@ static inline void tr_exchange_enter(struct tr_exchange *x)
     x->depth++;
 }
 void tr_exchange_leave(struct tr_exchange *x);
-/* Sends the head: runs on_response hooks, adds x-request-id; content_length and end as in tr_resp_head / send_head. */
+/* Sends the head: runs on_response hooks; content_length and end as in tr_resp_head / send_head. */
 enum tr_err tr_exchange_send_head(struct tr_exchange *x, unsigned status, int64_t content_length, bool end);
 enum tr_err tr_exchange_header(struct tr_exchange *x, struct tr_span name, struct tr_span value, enum tr_token token);
 /* Nanoseconds left until the deadline; UINT64_MAX without one. */

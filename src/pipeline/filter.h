@@ -29,7 +29,8 @@ struct tr_filter {
     enum tr_verdict (*on_request)(struct tr_exchange *x, void *state);
     /* Called again after tr_exchange_resume of a PAUSE; NULL: on_request is called again. */
     enum tr_verdict (*on_resume)(struct tr_exchange *x, void *state);
-    /* The head of the answer is about to be sent: headers may be changed. NULL: not interested. */
+    /* The head of an answer is about to be sent, whoever gives it: headers may be changed. state is NULL where on_request has not
+     * run, as for a request that has no route. NULL: not interested. */
     void (*on_response)(struct tr_exchange *x, void *state);
     void (*done)(struct tr_exchange *x, void *state);
 };

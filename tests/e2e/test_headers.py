@@ -159,6 +159,17 @@ def test_set_and_remove_headers(connect, gateways, backend):
     assert r.header("x-answer") == "2" and r.header("x-init") is None and r.header("x-kept") == "b"
 
 
+def test_headers_are_set_on_every_answer(connect, gateways, backend):
+    http = connect(gateways(policies={"*": {"set_headers": {"response": {"x-frame-options": "DENY"}}}}))
+    for verb, target, headers, status in (("GET", "/test/v1/echo/x", [], 200), ("GET", "/test/v1/fail/5", [], 404), ("GET", "/nope", [], 404), ("PUT", "/test/v1/query", [], 405),
+                                          ("OPTIONS", "/test/v1/query", [], 204), ("GET", "/test/v1/echo/%zz", [], 400), ("GET", "/test/v1/stream?count=1", [], 200),
+                                          ("GET", "/test/v1/query", [("x-request-timeout", "soon")], 400), ("GET", "/test/v1/query", [("expect", "x")], 417)):
+        r = http.request(verb, target, headers)
+        assert r.status == status and r.header_list("x-frame-options") == ["DENY"], (target, r)
+        if r.header("connection") == "close":
+            http = connect(gateways(policies={"*": {"set_headers": {"response": {"x-frame-options": "DENY"}}}}))
+
+
 # -- answers -------------------------------------------------------------------------------------------------------------------
 
 def test_initial_and_trailing_metadata_become_headers(http, backend):
