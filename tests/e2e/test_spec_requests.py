@@ -380,3 +380,40 @@ def test_violations_name_place_and_path(http, backend):
     r = http.request("POST", "/test/v1/echo", JSON, '{\n "rLeaf": [\n  {},\n  {"number": "x"}\n ]\n}')
     assert violation(r)["field"].startswith("r_leaf") and violation(r)["field"].endswith("number") and "line 4, column 14" in r.json()["message"]
     assert json.loads(r.body)["code"] == 3
+
+
+# -- values in the path -------------------------------------------------------------------------------------------------------
+
+PATHS = [{"get": "/k/{at}"}, {"get": "/c/{color}"}, {"get": "/f/{flag}"}, {"get": "/r/{raw}"}, {"get": "/w/{wrapped}"}, {"get": "/d/{within}"}, {"get": "/h/{huge}/{ratio}"}, {"get": "/o/{choice_text}"}, {"put": "/ob/{choice_text}", "body": "choice_leaf"},
+         {"put": "/oc/{choice_leaf.text}", "body": "*"}, {"get": "/t/{tree.left.name}/{tree.right.name}"}]
+VALUES = [
+    ("/k/2024-01-02T03:04:05Z", {"at": "2024-01-02T03:04:05Z"}), ("/k/2024-01-02T03%3A04:05.5+01:00", {"at": "2024-01-02T02:04:05.500Z"}), ("/c/GREEN", {"color": "GREEN"}), ("/c/2", {"color": "GREEN"}), ("/f/TRUE", {"flag": True}),
+    ("/r/a+b%2F", {"raw": "a+b/"}), ("/r/_-8", {"raw": "/+8="}), ("/w/7", {"wrapped": "7"}), ("/d/1.5s", {"within": "1.500s"}), ("/h/18446744073709551615/1e3", {"huge": "18446744073709551615", "ratio": 1000}),
+    ("/t/l/r?tree.name=n&tree.left.left.name=m", {"tree": {"name": "n", "left": {"name": "l", "left": {"name": "m"}}, "right": {"name": "r"}}}),
+]
+BAD_VALUES = [("/k/noon", "PATH_VALUE", "at"), ("/c/PINK", "PATH_VALUE", "color"), ("/f/1", "PATH_VALUE", "flag"), ("/w/x", "PATH_VALUE", "wrapped"), ("/h/-1/1", "PATH_VALUE", "huge"),
+              ("/o/x?choiceNumber=1", "QUERY_ONEOF", "choice_number"), ("/o/x?choiceText=y", "QUERY_BOUND", "choice_text"), ("/t/l/r?tree.left.name=n", "QUERY_BOUND", "tree.left.name")]
+
+
+@pytest.fixture
+def paths(connect, gateways):
+    first, *more = PATHS
+    return connect(gateways(http_rules=[{"selector": SERVICE + "Query", **first, "additional_bindings": more}]))
+
+
+@pytest.mark.parametrize("target,want", VALUES, ids=[v[0] for v in VALUES])
+def test_path_binds(paths, backend, target, want):
+    r = paths.request("GET", target)
+    assert r.status == 200 and r.json() == want, r
+
+
+@pytest.mark.parametrize("target,why,field", BAD_VALUES, ids=[v[0] for v in BAD_VALUES])
+def test_path_that_does_not_bind(paths, backend, target, why, field):
+    r = paths.request("GET", target)
+    assert r.status == 400 and (reason(r), violation(r)["field"]) == (why, field) and not backend.calls
+
+
+def test_path_wins_in_a_oneof(paths, backend):
+    assert paths.request("PUT", "/ob/x", JSON, '{"text":"y"}').json() == {"choiceText": "x"}
+    assert paths.request("PUT", "/oc/x", JSON, '{"choiceText":"y"}').json() == {"choiceLeaf": {"text": "x"}}
+    assert paths.request("PUT", "/oc/x", JSON, '{"choiceLeaf":{"text":"y","number":3}}').json() == {"choiceLeaf": {"text": "x", "number": 3}}
