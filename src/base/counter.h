@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes it */
 static inline void tr_count_add(uint64_t *counter, uint64_t n)
 {
     __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
