@@ -169,7 +169,7 @@ def route_lookup(env, vectors):
 def allocations(env, gateway, kind, count):
     """Heap allocations of transom's own code for each unary request once warm."""
     result = {}
-    for case in (load.CASES["small"], load.CASES["medium"]):
+    for case in (load.CASES[n] for n in ("small", "medium") + (("grpc",) if kind == "h2" else ())):
         load.once(env, case, gateway, kind, False, count)
         before = gateway.heap_allocations()
         if before is None:

@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def parse():
     p.add_argument("part", nargs="*")
     a = p.parse_args()
     a.rounds = a.rounds or (3 if a.quick else 5)
-    a.seconds = a.seconds or (0.4 if a.quick else 1.0)
+    a.seconds = a.seconds or (0.3 if a.quick else 1.0)
     known = set(EXTRAS) | set(load.CASES) | {label(*m) for m in MATRIX}
     for part in a.part:
         if part not in known:
@@ -218,7 +219,7 @@ def run_idle(env, args, report, results):
 
 
 def run_transfers(env, args, report, results):
-    mib = 64 if args.quick else 1024
+    mib = 32 if args.quick else 1024
     print(f"\n{mib} MiB through transom")
     for what in extra.TRANSFERS:
         for kind in ("h2", "h1"):
@@ -258,6 +259,7 @@ def run_lookup(env, report, results):
 
 def main():
     args = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     report = Report()
     with tempfile.TemporaryDirectory(prefix="transom-bench-") as folder:
         env = environment(args, folder)
