@@ -4,6 +4,9 @@
 #include "pipeline/rest.h"
 #include "proto/wire.h"
 
+/* JSON may be so many times as long as the message. Names of enum values and defaults make hundreds of times possible. */
+#define JSON_EXPANSION 16
+
 /* ---- the form of the answer -------------------------------------------------------------------------------------------- */
 
 static bool is_stream(const struct tr_exchange *x)
@@ -23,6 +26,7 @@ enum tr_err tr_rest_choose_format(struct tr_exchange *x)
         .enums_as_numbers = p->enums_as_numbers || sys->alt == TR_ALT_JSON_INT_ENUMS,
         .pretty = sys->pretty < 0 ? p->pretty : sys->pretty,
         .bad_utf8 = &x->w->bad_utf8,
+        .max_bytes = p->max_response_bytes < SIZE_MAX / JSON_EXPANSION ? (size_t)p->max_response_bytes * JSON_EXPANSION : 0,
     };
     r->resp_http_body = r->plan->resp_is_http_body;
     tr_unframer_init(&r->unframer, &r->gather, (size_t)p->max_response_bytes, TR_ERR_UPSTREAM_OVERSIZED);

@@ -117,6 +117,23 @@ def test_a_long_string_that_is_not_utf8_is_repaired_in_linear_time(scripted):
     assert gateway.metric("transom_bad_utf8_total") == len(text)
 
 
+def test_json_is_bounded_by_the_message_it_comes_from(scripted):
+    """A byte of a packed enum becomes the name of its value: twenty times as long, more than the sixteen that are allowed."""
+    packed = b"\0" * 60000
+
+    def script(c, s, r):
+        c.headers(s)
+        c.data(s, frame(b"\xc2\x03" + bytes([len(packed) & 127 | 128, len(packed) >> 7 & 127 | 128, len(packed) >> 14]) + packed))
+        c.trailers(s)
+    _, gateway = scripted(script, policies={"timeout": "5s", "max_response_bytes": 64 << 10})
+    with H1(gateway.port) as c, gateway.counts("UPSTREAM_OVERSIZED"):
+        r = c.request("GET", "/test/v1/echo")
+        assert r.status == 502 and r.json()["code"] == 8, r
+    with H1(gateway.port) as c:
+        r = c.request("GET", "/test/v1/echo?$alt=json;enum-encoding=int")
+        assert r.status == 200 and len(r.json()["rColor"]) == len(packed)
+
+
 # ---- clients -------------------------------------------------------------------------------------------------------
 
 
