@@ -56,6 +56,8 @@ int tr_cmd_routes(int argc, char **argv)
     int status = tr_args_parse(&args, argc, argv, "cj", true);
     if (status >= 0)
         return status;
+    if (args.rest_count)
+        return tr_cmd_usage("routes", "unexpected argument '%s'", args.rest[0]);
     struct tr_snapshot *snap = tr_cmd_load(args.config, TR_SNAPSHOT_OFFLINE);
     if (!snap)
         return 1;

@@ -66,6 +66,15 @@ struct tr_snapshot *tr_cmd_load(const char *file, enum tr_snapshot_mode mode)
     return NULL;
 }
 
+/* What was printed must have arrived: a full disk is no success. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    (void)fprintf(stderr, "transom: cannot write to standard output\n");
+    return status ? status : 1;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -74,13 +83,13 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         help(stdout);
-        return 0;
+        return finish(0);
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
-        return tr_cmd_version(1, argv + 1);
+        return finish(tr_cmd_version(1, argv + 1));
     for (size_t i = 0; i < VERBS; i++)
         if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
+            return finish(verbs[i].run(argc - 1, argv + 1));
     (void)fprintf(stderr, "transom: no verb is named '%s'\nTry 'transom --help'.\n", argv[1]);
     return 2;
 }

@@ -350,3 +350,30 @@ BAD_RULES = [{"selector": BARE, "get": "/x", "put": "/y"}, {"selector": "", "get
 def test_rules_that_are_none(config, rule):
     done = run("check", "--config", config(http_rules=[rule]))
     assert done.returncode == 1 and "/http_rules/0" in done.stdout, done.stdout
+
+
+# -- the command line -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("args", [("check", "x"), ("routes", "x"), ("routes", "--jsn"), ("serve", "x"), ("explain", "GET", "/", "-d"), ("check", "--config")])
+def test_surplus_and_missing_arguments_are_2(config, args):
+    verb, *rest = args
+    done = run(verb, "--config", config(), *rest)
+    assert done.returncode == 2 and done.stderr and not done.stdout
+
+
+def test_options_in_every_gnu_form(config):
+    path = config()
+    for args in (("GET", "/test/v1/echo/x", f"--config={path}"), (f"-c{path}", "GET", "/test/v1/echo/x"), ("-c", path, "--", "GET", "/test/v1/echo/x"), ("--conf", path, "GET", "/test/v1/echo/x", "-Ha:b")):
+        done = run("explain", *args)
+        assert done.returncode == 0 and '"fString": "x"' in done.stdout, args
+
+
+@pytest.mark.parametrize("args", [("--help",), ("version",), ("routes",), ("routes", "--json"), ("explain", "GET", "/test/v1/echo"), ("check",)])
+def test_output_that_cannot_be_written_is_1(config, args):
+    import subprocess
+    from env.build import BINARY
+    from env.gateway import sanitizer_env
+    more = [] if args[0] in ("--help", "version") else ["--config", str(config())]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(BINARY), *args, *more], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=sanitizer_env())
+    assert done.returncode == 1 and "standard output" in done.stderr
