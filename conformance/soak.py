@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two minutes of a bad day: load over HTTP/1.1 and HTTP/2 whose clients are killed in the middle, backends that are killed and come back,
-connections that say half a thing. Afterwards nothing may be left: no request in flight, no call, no connection, no descriptor, no report
-of a sanitizer, and SIGTERM ends the process with status 0.
+connections that say half a thing. Afterwards nothing may be left: no request in flight, no call or place of one, no connection, no
+descriptor, no report of a sanitizer, and SIGTERM ends the process with status 0.
 
 Usage: TRANSOM_BUILD=build/asan conformance/soak.py [--seconds 120] [--workers 2] [--seed N]"""
 import argparse
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
 
 from env.build import wait_until  # noqa: E402
 from env.gateway import Gateway, base_config  # noqa: E402
-from env.http1 import H1  # noqa: E402
+from env.http2 import H2  # noqa: E402
 
 TARGETS = ["/test/v1/echo/x?fInt32=5", "/test/v1/query?text=a&numbers=1&numbers=2", "/test/v1/stream?count=50&size=500", "/test/v1/fail/9", "/test/v1/fail/14",
            "/test/v1/big?size=100000", "/nope", "/test/v1/query?number=x", "/test/v1/sleep?duration=0.05s", "/test/v1/rawstream/x?size=300000&chunkSize=20000"]
@@ -138,7 +138,9 @@ def main():
     tmp = Path(tempfile.mkdtemp(prefix="soak"))
     backends = [BackendProcess(free_port()) for _ in range(2)]
     endpoints = [f"127.0.0.1:{b.port}" for b in backends]
-    gateway = Gateway(tmp / "gateway", base_config(endpoints, workers=args.workers, limits={"keepalive_timeout": "5s"},
+    bound = 90
+    main = {"endpoints": endpoints, "max_requests": bound, "max_pending": 50, "connect_timeout": "300ms"}
+    gateway = Gateway(tmp / "gateway", base_config([], upstreams={"main": main}, workers=args.workers, limits={"keepalive_timeout": "5s"},
                                                    policies={"*": {"timeout": "3s", "stream_idle_timeout": "3s"}}))
     try:
         soak = Soak(gateway, random.Random(args.seed), time.monotonic() + args.seconds)
@@ -152,8 +154,11 @@ def main():
         wait_until(f"nothing is left: {settled(gateway)}", lambda: not settled(gateway), 20)
         connections = gateway.metric("transom_upstream_connections")
         left = gateway.metric("process_open_fds") - fds - connections
-        with H1(gateway.port) as c:
+        with H2(gateway.port) as c:
             wait_until("requests are served", lambda: c.request("GET", "/test/v1/echo/x").status == 200)
+            # no place of a call that has ended is still taken
+            held = [c.start("GET", "/test/v1/sleep?duration=0.5s") for _ in range(bound)]
+            assert {s.finish(20).status for s in held} == {200}
         print(f"soak: {gateway.metric('transom_http_requests_total'):.0f} requests of {soak.loads} loads ({soak.killed} killed), {soak.cuts} cuts, "
               f"{soak.restarts} restarts; descriptors left: {left:.0f} beside {connections:.0f} upstream connections; RSS {gateway.rss_bytes() >> 20} MiB")
         by_reason = {dict(labels)["reason"]: int(v) for (name, labels), v in gateway.metrics().items() if name == "transom_errors_total" and v}
