@@ -173,20 +173,38 @@ static const struct tr_upstream *find_upstream(const struct tr_snapshot *snap, s
     return NULL;
 }
 
+/* One problem of the prefix, and not one of each route. */
+static bool prefix_is_good(struct routes *r)
+{
+    struct tr_span prefix = r->cfg->path_prefix;
+    struct tr_template tmpl;
+    struct tr_status st;
+    tr_status_clear(&st);
+    if (prefix.len == 0)
+        return true;
+    bool good = prefix.len > 1 && tr_template_parse(prefix, &r->b->snap->arena, &tmpl, &st) == TR_OK && tmpl.verb.len == 0;
+    for (uint32_t i = 0; good && i < tmpl.segment_count; i++)
+        good = tmpl.segments[i].kind == TR_SEGMENT_LITERAL;
+    if (!good)
+        tr_problem(&r->b->snap->problems, TR_PROBLEM_ERROR, r->where,
+                   "path_prefix must be a path of plain segments: it begins with '/' and does not end with it");
+    return good;
+}
+
 static void add_service(struct routes *r)
 {
     struct tr_snapshot *snap = r->b->snap;
-    struct tr_span name = r->cfg->name, prefix = r->cfg->path_prefix;
+    struct tr_span name = r->cfg->name;
     if (!name.ptr)
         return;
     const struct tr_service *service = tr_typepool_service(snap->pool, name);
     if (!service)
         tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "no descriptor set has the service %.*s", (int)name.len, name.ptr);
-    if (prefix.len && (prefix.ptr[0] != '/' || prefix.ptr[prefix.len - 1] == '/'))
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "path_prefix must begin with '/' and not end with it");
     r->upstream = find_upstream(snap, r->cfg->upstream);
     if (!r->upstream && r->cfg->upstream.ptr)
         tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "no upstream is named %.*s", (int)r->cfg->upstream.len, r->cfg->upstream.ptr);
+    if (!prefix_is_good(r))
+        return;
     for (uint32_t i = 0; service && i < service->rpc_count; i++)
         add_rpc(r, &service->rpcs[i]);
 }
@@ -247,10 +265,13 @@ void tr_build_routes(struct tr_build *b)
     for (uint32_t i = 0; i < snap->config.services.count; i++) {
         r.cfg = &services[i];
         r.where = tr_build_where(b, "/services/%u", i);
-        for (uint32_t k = 0; k < i; k++)
-            if (tr_span_eq(services[k].name, services[i].name) && services[i].name.ptr)
-                tr_problem(&snap->problems, TR_PROBLEM_ERROR, r.where, "%.*s is listed twice", (int)services[i].name.len, services[i].name.ptr);
-        add_service(&r);
+        uint32_t k = 0;
+        while (k < i && !(services[i].name.ptr && tr_span_eq(services[k].name, services[i].name)))
+            k++;
+        if (k < i)
+            tr_problem(&snap->problems, TR_PROBLEM_ERROR, r.where, "%.*s is listed twice", (int)services[i].name.len, services[i].name.ptr);
+        else
+            add_service(&r);
     }
     for (uint32_t i = 0; i < r.overrides.count; i++)
         if (!r.overrides.items[i].used && r.overrides.items[i].selector.len)

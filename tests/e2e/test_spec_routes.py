@@ -377,3 +377,15 @@ def test_output_that_cannot_be_written_is_1(config, args):
     with open("/dev/full", "w") as full:
         done = subprocess.run([str(BINARY), *args, *more], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=sanitizer_env())
     assert done.returncode == 1 and "standard output" in done.stderr
+
+
+@pytest.mark.parametrize("changes", [{"path_prefix": "x"}, {"path_prefix": "/x/"}, {"path_prefix": "/"}, {"path_prefix": "/a b"}, {"path_prefix": "/a/*"}, {"path_prefix": "/{text}"}, {"path_prefix": "/a:b"}, {"name": "no.Such"}, {"upstream": "none"}, {"expose": "some"}],
+                         ids=lambda c: json.dumps(c))
+def test_a_service_with_one_fault_is_one_problem(config, changes):
+    done = run("check", "--config", config(services=[{"name": "test.v1.EverythingService", "upstream": "main", **changes}]))
+    assert done.returncode == 1 and "/services/0" in done.stdout and ": 1 error," in done.stdout, done.stdout
+
+
+def test_a_service_twice_is_one_problem(config):
+    done = run("check", "--config", config(services=[{"name": "test.v1.EverythingService", "upstream": "main"}] * 2))
+    assert done.returncode == 1 and "/services/1: test.v1.EverythingService is listed twice" in done.stdout and ": 1 error, 0 warnings" in done.stdout
