@@ -427,7 +427,7 @@ static void conn_abort(struct tr_hconn *base)
     if (conn->torn && conn->lingering) {
         close_stream(conn);
     } else {
-        conn_kill(conn, TR_ERR_CLIENT_GONE);
+        conn_kill(conn, TR_ERR_DRAINING);
         tr_h2_conn_kick(conn);
     }
     tr_h2_conn_settle(conn);

@@ -344,7 +344,7 @@ static void h2_conn_aborts_at_once(void **state)
     f_request(&w.tx, 1, "GET", "/", NULL, NULL, true);
     w_send(&w, 0);
     tr_hconn_abort(w.conn);
-    assert_int_equal(w.calls[0].gone, TR_ERR_CLIENT_GONE);
+    assert_int_equal(w.calls[0].gone, TR_ERR_DRAINING);
     assert_null(w.conn);
     w_run(&w, 4);
     assert_true(w.rx_end || w.rx_error);
@@ -362,7 +362,7 @@ static void h2_conn_aborts_from_inside_on_request(void **state)
     f_request(&w.tx, 1, "GET", "/", NULL, NULL, true);
     f_request(&w.tx, 3, "GET", "/", NULL, NULL, true);
     w_send(&w, 0);
-    assert_int_equal(w.calls[0].gone, TR_ERR_CLIENT_GONE);
+    assert_int_equal(w.calls[0].gone, TR_ERR_DRAINING);
     assert_null(w.conn);
     assert_true(w.rx_end || w.rx_error);
     w_fini(&w);
