@@ -333,6 +333,16 @@ static bool body_is_late(const struct tr_h2_conn *conn, const struct tr_h2_strea
            now - st->recv_ns >= conn->base.limits->body_idle_timeout_ns && !is_grpc(st);
 }
 
+/* A request that ends so is counted with it; an answer that its sink has let go of is counted here. */
+static void count_stall(struct tr_h2_conn *conn)
+{
+    tr_list_for_each (it, next, &conn->streams) {
+        if (!tr_container_of(it, struct tr_h2_stream, node)->sink_off)
+            return;
+    }
+    tr_h2_count(conn->base.worker, TR_ERR_CLIENT_STALLED);
+}
+
 static void tick_streams(struct tr_h2_conn *conn, uint64_t now)
 {
     const uint64_t patience = conn->base.limits->write_timeout_ns;
@@ -355,12 +365,18 @@ static void tick_streams(struct tr_h2_conn *conn, uint64_t now)
     }
     /* One stalled stream among moving ones is reset; a client on which nothing moves is left. */
     if (stalled && !moving) {
-        tr_h2_conn_quit(conn, TR_ERR_CLIENT_STALLED, NGHTTP2_ENHANCE_YOUR_CALM);
+        if (!conn->quitting)
+            count_stall(conn);
+        if (!conn->why)
+            conn->why = TR_ERR_CLIENT_STALLED;
+        tr_h2_conn_quit(conn, TR_OK, NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (stalled) {
         tr_list_for_each (it, next, &conn->streams) {
             struct tr_h2_stream *st = tr_container_of(it, struct tr_h2_stream, node);
             if (tr_h2_source_queued(&st->src) > 0 && now - st->sent_ns >= patience) {
                 st->why = TR_ERR_CLIENT_STALLED;
+                if (st->sink_off && !st->src.dead)
+                    tr_h2_count(conn->base.worker, TR_ERR_CLIENT_STALLED);
                 tr_h2_stream_rst(st, NGHTTP2_ENHANCE_YOUR_CALM);
             }
         }
@@ -384,7 +400,7 @@ static void on_timer(struct tr_timer *timer)
             conn_kill(conn, TR_ERR_HEADER_TIMEOUT);
         tr_h2_conn_quit(conn, TR_ERR_HEADER_TIMEOUT, NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (conn->sess.left.len && now - conn->sess.progress_ns >= l->write_timeout_ns) {
-        tr_h2_count(conn->base.worker, TR_ERR_CLIENT_STALLED);
+        count_stall(conn);
         conn_kill(conn, TR_ERR_CLIENT_STALLED); /* no room even for a GOAWAY */
     } else if (!tr_list_empty(&conn->streams)) {
         tick_streams(conn, now);

@@ -184,7 +184,7 @@ static enum tr_err add_cookie(struct tr_exchange *x)
 
 static enum tr_err forwarded_for(struct tr_exchange *x, const struct tr_peer *peer)
 {
-    struct tr_span ip = peer ? tr_span(peer->ip, peer->ip_len) : TR_SPAN("unknown");
+    struct tr_span ip = peer && peer->ip_len ? tr_span(peer->ip, peer->ip_len) : TR_SPAN("unknown"); /* a unix socket */
     struct tr_span name = TR_SPAN("x-forwarded-for");
     const struct tr_headers *in = &x->hs->head.headers;
     const struct tr_header *h = x->snap->config.trusted_hops ? tr_headers_find(in, TR_TOKEN_X_FORWARDED_FOR, NULL) : NULL;

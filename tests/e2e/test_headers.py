@@ -114,6 +114,19 @@ def test_forwarded_headers_are_appended_under_trusted_hops(connect, gateways, ba
     assert got["x-forwarded-proto"] == ["https"] and got["x-forwarded-host"] == ["front.example"]
 
 
+def test_a_client_on_a_unix_socket_has_no_address(start, backend, tmp_path):
+    import socket
+    path = tmp_path / "s"
+    start(base_config([backend.endpoint], listeners=[{"address": "127.0.0.1:0"}, {"address": f"unix:{path}"}]))
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(5)
+        s.connect(str(path))
+        s.sendall(b"GET /test/v1/metadata HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: s.recv(65536), b""))
+    entries = {e["name"]: e.get("value") for e in json.loads(answer.split(b"\r\n\r\n", 1)[1])["entries"]}
+    assert entries["x-forwarded-for"] == "unknown" and entries["x-forwarded-host"] == "a"
+
+
 def test_request_id_is_made(http, backend):
     a, b = seen(http, [])["x-request-id"], seen(http, [])["x-request-id"]
     assert len(a) == 1 and len(a[0]) == 32 and a != b
