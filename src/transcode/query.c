@@ -186,10 +186,14 @@ static bool is_message(const struct tr_field *f)
 }
 
 /* Cuts the next name off *rest: up to a dot, or to the bracket of a map key, which ends the whole.
- */
+ * An extension's name is in brackets itself. */
 static struct tr_span next_name(struct query *q, struct tr_span *rest)
 {
     size_t i = 0;
+    if (rest->len && rest->ptr[0] == '[') {
+        i = tr_span_find(*rest, ']');
+        i += i < rest->len;
+    }
     while (i < rest->len && rest->ptr[i] != '.' && rest->ptr[i] != '[')
         i++;
     struct tr_span name = tr_span_sub(*rest, 0, i);

@@ -417,3 +417,17 @@ def test_path_wins_in_a_oneof(paths, backend):
     assert paths.request("PUT", "/ob/x", JSON, '{"text":"y"}').json() == {"choiceText": "x"}
     assert paths.request("PUT", "/oc/x", JSON, '{"choiceText":"y"}').json() == {"choiceLeaf": {"text": "x"}}
     assert paths.request("PUT", "/oc/x", JSON, '{"choiceLeaf":{"text":"y","number":3}}').json() == {"choiceLeaf": {"text": "x", "number": 3}}
+
+
+EXTENSIONS = [("[test.legacy.ext_int32]=4", {"[test.legacy.ext_int32]": 4}), ("%5Btest.legacy.ext_int32%5D=4", {"[test.legacy.ext_int32]": 4}), ("[test.legacy.ext_list]=1&[test.legacy.ext_list]=2", {"[test.legacy.ext_list]": ["1", "2"]}),
+              ("[test.legacy.no]=4", None), ("[test.legacy.ext_int32=4", None), ("[test.legacy.ext_int32]x=4", None), ("[test.legacy.ext_int32].x=4", None), ("[test.legacy.ext_int32]=4&[test.legacy.ext_int32]=5", None), ("[]=4", None), ("[=4", None),
+              ("detail.inner.deep=5", {"detail": {"inner": {"deep": "5"}}})]
+
+
+@pytest.mark.parametrize("query,want", EXTENSIONS, ids=[e[0] for e in EXTENSIONS])
+def test_query_of_groups_and_extensions(http, backend, query, want):
+    r = http.request("GET", "/test/v1/legacy/x?" + query)
+    if want is None:
+        assert r.status == 400 and not backend.calls
+    else:
+        assert r.status == 200 and r.json() == {"id": "x", **want}, r
