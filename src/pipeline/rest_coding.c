@@ -32,7 +32,7 @@ enum tr_err tr_rest_decode(struct tr_exchange *x, struct tr_rest *r, struct tr_s
         tr_buf_clear(tmp);
         enum tr_err fed = tr_decoder_feed(r->decoder, &data, tmp, INFLATE_STEP);
         if (fed && fed != TR_ERR_AGAIN)
-            return fed;
+            return fed == TR_ERR_BODY_TOO_LARGE && x->streaming_in ? TR_ERR_STREAM_TOO_LARGE : fed;
         enum tr_err err = take(x, r, tr_buf_span(tmp));
         if (err || !fed || x->ended)
             return err;

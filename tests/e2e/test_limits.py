@@ -96,6 +96,15 @@ def test_max_stream_bytes(http, gateway, backend):
     assert is_refusal(r, 413, 8, "STREAM_TOO_LARGE")
 
 
+def test_decoded_bytes_of_a_stream_count(http, gateway, backend):
+    import gzip
+    import random
+    many = "[" + ",".join('{"text":"%s"}' % random.Random(i).randbytes(500).hex() for i in range(30)) + "]"
+    with gateway.counts("STREAM_TOO_LARGE"):
+        r = http.request("POST", "/test/v1/upload/p", [*JSON, ("content-encoding", "gzip")], gzip.compress(many.encode()))
+    assert is_refusal(r, 413, 8, "STREAM_TOO_LARGE")
+
+
 def test_too_large_a_backend_message_is_502(http, gateway, backend):
     with gateway.counts("UPSTREAM_OVERSIZED"):
         r = http.request("GET", "/test/v1/big?size=6000")
