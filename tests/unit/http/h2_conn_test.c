@@ -5,7 +5,7 @@ static struct world w;
 
 static bool goaway_code(uint32_t *ret_code)
 {
-    struct frame f;
+    struct frame f = F_NONE;
     bool found = false;
     for (size_t pos = 0; f_next(&w.rx, &pos, &f);) {
         if (f.type == F_GOAWAY) {
@@ -25,7 +25,7 @@ static void assert_goaway(uint32_t code)
 
 static void assert_rst(uint32_t id, uint32_t code)
 {
-    struct frame f = {0};
+    struct frame f = F_NONE;
     assert_true(f_find(&w.rx, F_RST, id, &f));
     assert_int_equal(f_read_u32(f.payload), code);
 }
@@ -167,7 +167,7 @@ static void h2_conn_gives_credit_only_for_what_is_consumed(void **state)
 {
     (void)state;
     static char bytes[16000];
-    struct frame f;
+    struct frame f = F_NONE;
     w_base(&w, MANUAL);
     w.keep_credit = true;
     w_raw(&w, 131072);
@@ -306,7 +306,7 @@ static void h2_conn_keeps_its_memory_for_a_sink_that_releases_late(void **state)
 static void h2_conn_drains_in_two_steps(void **state)
 {
     (void)state;
-    struct frame f;
+    struct frame f = F_NONE;
     w_base(&w, MANUAL);
     w_raw(&w, 65536);
     w_preface(&w);

@@ -120,10 +120,16 @@ struct frame {
     uint32_t id;
     const unsigned char *payload;
 };
+/* What a variable is before a frame was read into it. */
+#define F_NONE                                                                                     \
+    {                                                                                              \
+        .payload = (const unsigned char *)"\0\0\0\0\0\0\0"                                         \
+    }
 
 static inline uint32_t f_read_u32(const void *p)
 {
-    const unsigned char *b = p;
+    unsigned char b[4];
+    memcpy(b, p, sizeof b);
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
@@ -154,7 +160,7 @@ static inline bool f_find(const struct tr_buf *in, unsigned type, uint32_t id, s
 static inline unsigned f_count(const struct tr_buf *in, unsigned type)
 {
     unsigned n = 0;
-    struct frame f;
+    struct frame f = F_NONE;
     for (size_t pos = 0; f_next(in, &pos, &f);)
         n += f.type == type;
     return n;
@@ -164,7 +170,7 @@ static inline unsigned f_count(const struct tr_buf *in, unsigned type)
 static inline size_t f_data(const struct tr_buf *in, uint32_t id, bool *ret_end)
 {
     size_t n = 0;
-    struct frame f;
+    struct frame f = F_NONE;
     *ret_end = false;
     for (size_t pos = 0; f_next(in, &pos, &f);) {
         if (f.id != id || (f.type != F_DATA && f.type != F_HEADERS))

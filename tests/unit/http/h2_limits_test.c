@@ -20,7 +20,7 @@ static void open_raw(void)
 
 static uint32_t goaway_code(void)
 {
-    struct frame f;
+    struct frame f = F_NONE;
     uint32_t code = ~0u;
     for (size_t pos = 0; f_next(&w.rx, &pos, &f);) {
         if (f.type == F_GOAWAY)
@@ -305,7 +305,7 @@ static void h2_limits_resets_one_stalled_stream_among_moving_ones(void **state)
 {
     (void)state;
     const uint32_t small[] = {4, 10};
-    struct frame f;
+    struct frame f = F_NONE;
     begin(MANUAL);
     w.limits.write_timeout_ns = 60000000;
     w_raw(&w, 65536);
@@ -390,7 +390,7 @@ static void h2_limits_buffered_bytes_of_a_connection(void **state)
 static void h2_limits_concurrent_streams(void **state)
 {
     (void)state;
-    struct frame f;
+    struct frame f = F_NONE;
     begin(MANUAL);
     w.limits.max_concurrent_streams = 4;
     open_raw();

@@ -23,7 +23,7 @@ static bool came(unsigned type, uint32_t id, struct frame *ret)
 
 static bool await(unsigned type, uint32_t id)
 {
-    struct frame f;
+    struct frame f = F_NONE;
     for (int i = 0; i < 500; i++) {
         if (came(type, id, &f))
             return true;
@@ -128,7 +128,7 @@ static void backend_ends_without_trailers(void **state)
 static void backend_answers_early(void **state)
 {
     (void)state;
-    struct frame f;
+    struct frame f = F_NONE;
     begin();
     struct test_call *tc = w_call_prepare(&w, "first part");
     assert_int_equal(tr_ucall_start(&tc->call, w.cluster), TR_OK);
