@@ -37,7 +37,10 @@ generated() { # the documents that tables make are those that the tables make no
     diff -u contrib/doc/errors.md <("$t" reference errors) || bad=1
     return $bad
 }
-stage_layers() { python3 contrib/check-layers.py && generated && python3 contrib/check-docs.py --examples build/dev/src/gateway/transom; }
+format() { # the whole tree, as .clang-format has it
+    git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'conformance/*.c' 'contrib/*.c' | xargs -P "$jobs" -n 16 clang-format-14 --dry-run -Werror
+}
+stage_layers() { format && python3 contrib/check-layers.py && generated && python3 contrib/check-docs.py --examples build/dev/src/gateway/transom; }
 stage_dev() { build dev && tests dev -LE e2e; }
 stage_asan() { build asan && tests asan -LE 'e2e|conformance'; }
 stage_tsan() { build tsan && tests tsan -R 'unit/(base|io|upstream|obs)'; }

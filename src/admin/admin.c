@@ -1,9 +1,9 @@
 #include "admin/admin.h"
 
-#include <unistd.h>
-
 #include "base/alloc.h"
 #include "base/bufpool.h"
+
+#include <unistd.h>
 
 #define CONNECTIONS_MAX 64
 
@@ -19,17 +19,22 @@ struct tr_admin {
     uint64_t err_counts[TR_ERR__COUNT];
 };
 
-/* ---- answers --------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void answer(struct tr_hstream *hs, unsigned status, struct tr_span type, struct tr_span body)
 {
     struct tr_resp_head head = {.status = (uint16_t)status, .content_length = (int64_t)body.len};
     bool head_only = hs->head.method == TR_METHOD_HEAD;
-    enum tr_err err = tr_headers_add(&head.headers, &hs->arena, TR_SPAN("content-type"), type, TR_TOKEN_CONTENT_TYPE);
+    enum tr_err err = tr_headers_add(&head.headers, &hs->arena, TR_SPAN("content-type"), type,
+                                     TR_TOKEN_CONTENT_TYPE);
     if (!err)
-        err = tr_headers_add(&head.headers, &hs->arena, TR_SPAN("cache-control"), TR_SPAN("no-store"), TR_TOKEN_CACHE_CONTROL);
+        err = tr_headers_add(&head.headers, &hs->arena, TR_SPAN("cache-control"),
+                             TR_SPAN("no-store"), TR_TOKEN_CACHE_CONTROL);
     if (!err && status == 405)
-        err = tr_headers_add(&head.headers, &hs->arena, TR_SPAN("allow"), TR_SPAN("GET, HEAD"), TR_TOKEN_NONE);
+        err = tr_headers_add(&head.headers, &hs->arena, TR_SPAN("allow"), TR_SPAN("GET, HEAD"),
+                             TR_TOKEN_NONE);
     if (!err && !head_only)
         err = tr_buf_append(&hs->out, body);
     if (!err)
@@ -79,7 +84,8 @@ static const struct tr_hsink_ops sink_ops = {
     .on_body_error = ignore_error,
 };
 
-static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, const struct tr_status *st)
+static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused,
+                       const struct tr_status *st)
 {
     static const struct tr_span text = TR_SPAN_INIT("text/plain; charset=utf-8");
     struct tr_admin *a = ctx;
@@ -88,7 +94,8 @@ static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, co
     hs->sink = a;
     hs->sink_ops = &sink_ops;
     bool get = hs->head.method == TR_METHOD_GET || hs->head.method == TR_METHOD_HEAD;
-    bool health = tr_span_eq(path, TR_SPAN("/healthz")), ready = tr_span_eq(path, TR_SPAN("/readyz"));
+    bool health = tr_span_eq(path, TR_SPAN("/healthz")),
+         ready = tr_span_eq(path, TR_SPAN("/readyz"));
     bool counters = tr_span_eq(path, TR_SPAN("/metrics"));
     if (refused)
         answer(hs, tr_err_info(refused)->http_status, text, tr_err_info(refused)->text);
@@ -99,12 +106,15 @@ static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, co
     else if (health)
         answer(hs, 200, text, TR_SPAN("ok\n"));
     else if (ready)
-        a->params.ready(a->params.ctx) ? answer(hs, 200, text, TR_SPAN("ready\n")) : answer(hs, 503, text, TR_SPAN("not ready\n"));
+        a->params.ready(a->params.ctx) ? answer(hs, 200, text, TR_SPAN("ready\n"))
+                                       : answer(hs, 503, text, TR_SPAN("not ready\n"));
     else
         metrics(a, hs);
 }
 
-/* ---- connections -------------------------------------------------------------------------------------------------- */
+/* ---- connections
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void on_conn_closed(void *ctx, struct tr_hconn *conn)
 {
@@ -134,7 +144,8 @@ static void on_accept(void *ctx, int fd, const struct tr_addr *peer)
     tr_list_push_back(&a->conns, &conn->node);
 }
 
-enum tr_err tr_admin_new(const struct tr_admin_params *params, struct tr_admin **ret_admin, struct tr_status *st)
+enum tr_err tr_admin_new(const struct tr_admin_params *params, struct tr_admin **ret_admin,
+                         struct tr_status *st)
 {
     struct tr_admin *a = tr_calloc(1, sizeof *a);
     if (!a)
@@ -143,10 +154,14 @@ enum tr_err tr_admin_new(const struct tr_admin_params *params, struct tr_admin *
     tr_list_init(&a->conns);
     tr_block_cache_init(&a->blocks, 16);
     tr_bufpool_init(&a->bufs);
-    a->h = (struct tr_hworker){.loop = params->loop, .blocks = &a->blocks, .bufs = &a->bufs, .err_counts = a->err_counts};
+    a->h = (struct tr_hworker){
+        .loop = params->loop, .blocks = &a->blocks, .bufs = &a->bufs, .err_counts = a->err_counts};
     a->h.read_buf = tr_malloc(TR_HREAD_BYTES);
-    a->service = (struct tr_hservice){.ctx = a, .on_request = on_request, .on_conn_closed = on_conn_closed};
-    enum tr_err err = a->h.read_buf ? tr_listener_open(params->loop, &params->addr, on_accept, a, &a->listener, st) : TR_ERR_NOMEM;
+    a->service =
+        (struct tr_hservice){.ctx = a, .on_request = on_request, .on_conn_closed = on_conn_closed};
+    enum tr_err err = a->h.read_buf ? tr_listener_open(params->loop, &params->addr, on_accept, a,
+                                                       &a->listener, st)
+                                    : TR_ERR_NOMEM;
     if (err) {
         tr_free(a->h.read_buf);
         tr_free(a);

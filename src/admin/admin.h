@@ -1,5 +1,5 @@
-/* The operator's endpoints over HTTP/1.1 and HTTP/2: /healthz, /readyz, /metrics. GET and HEAD only; the rest is 404 or 405.
- * Runs on the main loop, off the workers. */
+/* The operator's endpoints over HTTP/1.1 and HTTP/2: /healthz, /readyz, /metrics. GET and HEAD
+ * only; the rest is 404 or 405. Runs on the main loop, off the workers. */
 #ifndef TR_ADMIN_ADMIN_H
 #define TR_ADMIN_ADMIN_H
 
@@ -19,7 +19,8 @@ struct tr_admin_params {
     void *ctx;
 };
 
-enum tr_err tr_admin_new(const struct tr_admin_params *params, struct tr_admin **ret_admin, struct tr_status *st) TR_MUST_USE;
+enum tr_err tr_admin_new(const struct tr_admin_params *params, struct tr_admin **ret_admin,
+                         struct tr_status *st) TR_MUST_USE;
 const struct tr_addr *tr_admin_addr(const struct tr_admin *admin);
 void tr_admin_free(struct tr_admin *admin);
 

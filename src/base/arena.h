@@ -1,17 +1,18 @@
-/* Arenas: memory freed all at once. Four lifetimes use them: snapshot, connection, exchange, message.
+/* Arenas: memory freed all at once. Four lifetimes use them: snapshot, connection, exchange,
+ * message.
  *
- * Vocabulary: an arena hands out bytes from blocks; blocks of the standard size come from and return to a
- * block cache (one for each worker, not thread-safe), so that after warm-up no request calls malloc.
- * Larger requests get a block of their own from the heap. With TR_ARENA_EMULATE each allocation is a heap
- * block of its own, so that ASan sees overruns. */
+ * Vocabulary: an arena hands out bytes from blocks; blocks of the standard size come from and
+ * return to a block cache (one for each worker, not thread-safe), so that after warm-up no request
+ * calls malloc. Larger requests get a block of their own from the heap. With TR_ARENA_EMULATE each
+ * allocation is a heap block of its own, so that ASan sees overruns. */
 #ifndef TR_BASE_ARENA_H
 #define TR_BASE_ARENA_H
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/span.h"
 #include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
 
 #define TR_ARENA_BLOCK_BYTES 4096
 
@@ -28,10 +29,10 @@ void tr_block_cache_init(struct tr_block_cache *cache, uint32_t max_blocks);
 void tr_block_cache_fini(struct tr_block_cache *cache);
 
 struct tr_arena {
-    struct tr_arena_block *head; /* the block in use; older ones behind it */
-    char *ptr, *end;             /* free bytes of head */
+    struct tr_arena_block *head;  /* the block in use; older ones behind it */
+    char *ptr, *end;              /* free bytes of head */
     struct tr_block_cache *cache; /* may be NULL: blocks come from the heap */
-    size_t used_bytes;           /* handed out since the last reset */
+    size_t used_bytes;            /* handed out since the last reset */
 };
 
 struct tr_arena_mark {

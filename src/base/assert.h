@@ -1,4 +1,5 @@
-/* TR_ASSERT: cheap invariants, always on. TR_DCHECK: debug builds only. A failure is our bug and aborts. */
+/* TR_ASSERT: cheap invariants, always on. TR_DCHECK: debug builds only. A failure is our bug and
+ * aborts. */
 #ifndef TR_BASE_ASSERT_H
 #define TR_BASE_ASSERT_H
 

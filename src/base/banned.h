@@ -1,4 +1,5 @@
-/* Functions that must not be used: include this last in a .c file, or let contrib/check-layers.py find them. */
+/* Functions that must not be used: include this last in a .c file, or let contrib/check-layers.py
+ * find them. */
 #ifndef TR_BASE_BANNED_H
 #define TR_BASE_BANNED_H
 

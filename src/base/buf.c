@@ -1,9 +1,9 @@
 #include "base/buf.h"
 
+#include "base/alloc.h"
+
 #include <stdarg.h>
 #include <stdio.h>
-
-#include "base/alloc.h"
 
 void tr_buf_fini(struct tr_buf *b)
 {

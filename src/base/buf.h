@@ -1,5 +1,6 @@
-/* A growable run of bytes on the heap. Writers reserve, write at tr_buf_end and add; growth doubles, so
- * appends are amortised O(1). The buffer owns its memory; a pool may keep cleared buffers for reuse. */
+/* A growable run of bytes on the heap. Writers reserve, write at tr_buf_end and add; growth
+ * doubles, so appends are amortised O(1). The buffer owns its memory; a pool may keep cleared
+ * buffers for reuse. */
 #ifndef TR_BASE_BUF_H
 #define TR_BASE_BUF_H
 
@@ -57,6 +58,7 @@ static inline TR_MUST_USE enum tr_err tr_buf_push(struct tr_buf *b, char c)
 /* Removes the first n bytes (n <= len) by moving the rest to the front. */
 void tr_buf_consume(struct tr_buf *b, size_t n);
 /* printf at the end; for cold paths only. */
-enum tr_err tr_buf_printf(struct tr_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum tr_err tr_buf_printf(struct tr_buf *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

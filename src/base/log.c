@@ -24,8 +24,8 @@ void tr_log(enum tr_log_level level, const char *fmt, ...)
     if (!gmtime_r(&ts.tv_sec, &tm))
         return;
     int n = snprintf(line, sizeof line, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ",
-                     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                     tm.tm_sec, (int)(ts.tv_nsec / 1000000), names[level]);
+                     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+                     (int)(ts.tv_nsec / 1000000), names[level]);
     if (n < 0)
         return;
     va_list ap;

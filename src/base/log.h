@@ -1,4 +1,5 @@
-/* Operator's log: one line to stderr for each event, JSON-free and short. Never per request. Thread-safe. */
+/* Operator's log: one line to stderr for each event, JSON-free and short. Never per request.
+ * Thread-safe. */
 #ifndef TR_BASE_LOG_H
 #define TR_BASE_LOG_H
 

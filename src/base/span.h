@@ -1,4 +1,5 @@
-/* Views of bytes, passed by value. A span does not own what it points at and need not end in NUL. */
+/* Views of bytes, passed by value. A span does not own what it points at and need not end in NUL.
+ */
 #ifndef TR_BASE_SPAN_H
 #define TR_BASE_SPAN_H
 
@@ -12,7 +13,8 @@ struct tr_span {
     size_t len;
 };
 
-/* A span of a string literal, usable in initialisers: static const struct tr_span s = TR_SPAN_INIT("x"). */
+/* A span of a string literal, usable in initialisers: static const struct tr_span s =
+ * TR_SPAN_INIT("x"). */
 #define TR_SPAN_INIT(lit)                                                                          \
     {                                                                                              \
         ("" lit), sizeof(lit) - 1                                                                  \
@@ -80,14 +82,15 @@ size_t tr_span_rfind(struct tr_span s, char c);
 /* Without SP and HTAB on both sides (OWS of RFC 9110 §5.6.3). */
 struct tr_span tr_span_trim(struct tr_span s);
 
-/* Cuts *s at the first `sep`: the part before it is returned, *s becomes the part after it (ptr NULL when
- * there was no separator). Loop: while (s.ptr) { part = tr_span_cut(&s, ','); ... } */
+/* Cuts *s at the first `sep`: the part before it is returned, *s becomes the part after it (ptr
+ * NULL when there was no separator). Loop: while (s.ptr) { part = tr_span_cut(&s, ','); ... } */
 struct tr_span tr_span_cut(struct tr_span *s, char sep);
 
 /* A decimal number of 1 to 19 digits and nothing else; false leaves *ret unset. */
 bool tr_span_u64(struct tr_span s, uint64_t *ret);
 
-/* Seedable 64-bit hash (not cryptographic; the seed is per process, so that peers cannot aim collisions). */
+/* Seedable 64-bit hash (not cryptographic; the seed is per process, so that peers cannot aim
+ * collisions). */
 uint64_t tr_span_hash(struct tr_span s, uint64_t seed);
 
 static inline char tr_lower(char c)

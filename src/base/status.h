@@ -1,16 +1,16 @@
 /* Errors as values.
  *
- * enum tr_err names what went wrong; errors.def is its only list and gives each name its gRPC code, HTTP
- * status, retry class and text. Functions that can fail return enum tr_err (0 is success) and may take an
- * optional caller-owned struct tr_status for detail. An assertion is our bug; a status is anything that a
- * peer, a file or a full machine can cause. */
+ * enum tr_err names what went wrong; errors.def is its only list and gives each name its gRPC code,
+ * HTTP status, retry class and text. Functions that can fail return enum tr_err (0 is success) and
+ * may take an optional caller-owned struct tr_status for detail. An assertion is our bug; a status
+ * is anything that a peer, a file or a full machine can cause. */
 #ifndef TR_BASE_STATUS_H
 #define TR_BASE_STATUS_H
 
+#include "base/span.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-#include "base/span.h"
 
 enum tr_err {
     TR_OK = 0,
@@ -28,9 +28,9 @@ enum tr_retry_class {
 };
 
 struct tr_err_info {
-    const char *name;            /* "JSON_SYNTAX" */
-    uint8_t grpc_code;           /* 0-16 */
-    uint16_t http_status;        /* 100-599 */
+    const char *name;     /* "JSON_SYNTAX" */
+    uint8_t grpc_code;    /* 0-16 */
+    uint16_t http_status; /* 100-599 */
     enum tr_retry_class retry;
     struct tr_span text;
 };
@@ -41,7 +41,8 @@ const struct tr_err_info *tr_err_info(enum tr_err err);
 #define TR_STATUS_FIELD_MAX 192
 #define TR_STATUS_TEXT_MAX  256
 
-/* Detail of one error. `field` is a dotted field path in proto names, or a JSON pointer in configuration. */
+/* Detail of one error. `field` is a dotted field path in proto names, or a JSON pointer in
+ * configuration. */
 struct tr_status {
     enum tr_err err;
     uint32_t line, column; /* 1-based place in a text input; 0 when there is none */
@@ -62,7 +63,8 @@ static inline void tr_status_clear(struct tr_status *st)
 }
 
 /* Sets err and the formatted text (cut at TR_STATUS_TEXT_MAX on a UTF-8 boundary); st may be NULL.
- * Returns err, so that a failure reads: return tr_fail(st, TR_ERR_JSON_TYPE, "expected a string"). */
+ * Returns err, so that a failure reads: return tr_fail(st, TR_ERR_JSON_TYPE, "expected a string").
+ */
 enum tr_err tr_fail(struct tr_status *st, enum tr_err err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

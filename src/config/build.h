@@ -1,4 +1,5 @@
-/* Private to config/: the steps of building a snapshot. Each reports to snap->problems and goes on where it can. */
+/* Private to config/: the steps of building a snapshot. Each reports to snap->problems and goes on
+ * where it can. */
 #ifndef TR_CONFIG_BUILD_H
 #define TR_CONFIG_BUILD_H
 
@@ -13,9 +14,11 @@ struct tr_build {
 };
 
 /* "/a/0/b" from printf-like parts, in the arena. */
-struct tr_span tr_build_where(struct tr_build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct tr_span tr_build_where(struct tr_build *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
-enum tr_err tr_file_read(struct tr_span path, struct tr_arena *arena, struct tr_span *ret_bytes, struct tr_status *st) TR_MUST_USE;
+enum tr_err tr_file_read(struct tr_span path, struct tr_arena *arena, struct tr_span *ret_bytes,
+                         struct tr_status *st) TR_MUST_USE;
 
 void tr_build_descriptors(struct tr_build *b);
 void tr_build_listeners(struct tr_build *b);

@@ -1,4 +1,5 @@
-/* Services to routes: rules from annotations and configuration, plans, the router, the native table. */
+/* Services to routes: rules from annotations and configuration, plans, the router, the native
+ * table. */
 #include "base/alloc.h"
 #include "config/build.h"
 
@@ -13,7 +14,8 @@ struct routes {
 static void problem_status(struct routes *r, struct tr_span what, const struct tr_status *st)
 {
     struct tr_span text = tr_status_text(st);
-    tr_problem(&r->b->snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: %.*s", (int)what.len, what.ptr, (int)text.len, text.ptr);
+    tr_problem(&r->b->snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: %.*s", (int)what.len,
+               what.ptr, (int)text.len, text.ptr);
 }
 
 /* The last rule whose selector names the method, or NULL. */
@@ -68,15 +70,19 @@ static struct tr_span concat(struct tr_arena *arena, struct tr_span a, struct tr
 
 static void conflict(struct routes *r, const struct tr_route *mine, const struct tr_route *other)
 {
-    bool first = r->b->snap->config.on_route_conflict == TR_CONFLICT_FIRST || mine->rpc == other->rpc;
+    bool first =
+        r->b->snap->config.on_route_conflict == TR_CONFLICT_FIRST || mine->rpc == other->rpc;
     tr_problem(&r->b->snap->problems, first ? TR_PROBLEM_WARNING : TR_PROBLEM_ERROR, r->where,
-               "%.*s %.*s of %.*s is already taken by %.*s %.*s of %.*s%s", (int)mine->verb.len, mine->verb.ptr,
-               (int)mine->template_text.len, mine->template_text.ptr, (int)mine->rpc->full_name.len, mine->rpc->full_name.ptr,
-               (int)other->verb.len, other->verb.ptr, (int)other->template_text.len, other->template_text.ptr,
-               (int)other->rpc->full_name.len, other->rpc->full_name.ptr, first ? "; the first one serves it" : "");
+               "%.*s %.*s of %.*s is already taken by %.*s %.*s of %.*s%s", (int)mine->verb.len,
+               mine->verb.ptr, (int)mine->template_text.len, mine->template_text.ptr,
+               (int)mine->rpc->full_name.len, mine->rpc->full_name.ptr, (int)other->verb.len,
+               other->verb.ptr, (int)other->template_text.len, other->template_text.ptr,
+               (int)other->rpc->full_name.len, other->rpc->full_name.ptr,
+               first ? "; the first one serves it" : "");
 }
 
-static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct tr_policy *policy, const struct tr_http_rule *rule)
+static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct tr_policy *policy,
+                        const struct tr_http_rule *rule)
 {
     struct tr_snapshot *snap = r->b->snap;
     struct tr_status st;
@@ -87,17 +93,20 @@ static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct
     tr_status_clear(&st);
     struct tr_span text = rule->template_text;
     if (r->cfg->path_prefix.len) /* "/" under "/books" is "/books": no template ends with a slash */
-        text = concat(&snap->arena, r->cfg->path_prefix, tr_span_eq(text, TR_SPAN("/")) ? TR_SPAN("") : text);
+        text = concat(&snap->arena, r->cfg->path_prefix,
+                      tr_span_eq(text, TR_SPAN("/")) ? TR_SPAN("") : text);
     if (!tr_http_is_token(rule->verb)) {
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: \"%.*s\" is not an HTTP method", (int)rpc->full_name.len,
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where,
+                   "%.*s: \"%.*s\" is not an HTTP method", (int)rpc->full_name.len,
                    rpc->full_name.ptr, (int)rule->verb.len, rule->verb.ptr);
         return;
     }
     if (tr_template_parse(text, &snap->arena, tmpl, &st) ||
         tr_plan_compile(rpc, rule->verb, tmpl, rule, &snap->arena, plan, &st)) {
         struct tr_span why = tr_status_text(&st);
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: %.*s %.*s: %.*s", (int)rpc->full_name.len, rpc->full_name.ptr,
-                   (int)rule->verb.len, rule->verb.ptr, (int)text.len, text.ptr, (int)why.len, why.ptr);
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: %.*s %.*s: %.*s",
+                   (int)rpc->full_name.len, rpc->full_name.ptr, (int)rule->verb.len, rule->verb.ptr,
+                   (int)text.len, text.ptr, (int)why.len, why.ptr);
         return;
     }
     struct tr_route *route = route_new(snap);
@@ -160,8 +169,9 @@ static void add_rpc(struct routes *r, const struct tr_rpc *rpc)
         add_binding(r, rpc, policy, &rule->additional[i]);
     r->where = service;
     if (rule->nested_additional)
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "%.*s: additional_bindings inside additional_bindings",
-                   (int)rpc->full_name.len, rpc->full_name.ptr);
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where,
+                   "%.*s: additional_bindings inside additional_bindings", (int)rpc->full_name.len,
+                   rpc->full_name.ptr);
     add_native(r, rpc, policy);
 }
 
@@ -182,12 +192,15 @@ static bool prefix_is_good(struct routes *r)
     tr_status_clear(&st);
     if (prefix.len == 0)
         return true;
-    bool good = prefix.len > 1 && tr_template_parse(prefix, &r->b->snap->arena, &tmpl, &st) == TR_OK && tmpl.verb.len == 0;
+    bool good = prefix.len > 1 &&
+                tr_template_parse(prefix, &r->b->snap->arena, &tmpl, &st) == TR_OK &&
+                tmpl.verb.len == 0;
     for (uint32_t i = 0; good && i < tmpl.segment_count; i++)
         good = tmpl.segments[i].kind == TR_SEGMENT_LITERAL;
     if (!good)
         tr_problem(&r->b->snap->problems, TR_PROBLEM_ERROR, r->where,
-                   "path_prefix must be a path of plain segments: it begins with '/' and does not end with it");
+                   "path_prefix must be a path of plain segments: it begins with '/' and does not "
+                   "end with it");
     return good;
 }
 
@@ -199,10 +212,12 @@ static void add_service(struct routes *r)
         return;
     const struct tr_service *service = tr_typepool_service(snap->pool, name);
     if (!service)
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "no descriptor set has the service %.*s", (int)name.len, name.ptr);
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where,
+                   "no descriptor set has the service %.*s", (int)name.len, name.ptr);
     r->upstream = find_upstream(snap, r->cfg->upstream);
     if (!r->upstream && r->cfg->upstream.ptr)
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "no upstream is named %.*s", (int)r->cfg->upstream.len, r->cfg->upstream.ptr);
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "no upstream is named %.*s",
+                   (int)r->cfg->upstream.len, r->cfg->upstream.ptr);
     if (!prefix_is_good(r))
         return;
     for (uint32_t i = 0; service && i < service->rpc_count; i++)
@@ -248,10 +263,12 @@ static void on_shadowed(void *ctx, void *target, void *by)
 {
     struct tr_build *b = ctx;
     const struct tr_route *a = target, *o = by;
-    tr_problem(&b->snap->problems, TR_PROBLEM_WARNING, TR_SPAN("/services"), "%.*s %.*s of %.*s can never match: %.*s %.*s of %.*s always does",
-               (int)a->verb.len, a->verb.ptr, (int)a->template_text.len, a->template_text.ptr, (int)a->rpc->full_name.len,
-               a->rpc->full_name.ptr, (int)o->verb.len, o->verb.ptr, (int)o->template_text.len, o->template_text.ptr,
-               (int)o->rpc->full_name.len, o->rpc->full_name.ptr);
+    tr_problem(&b->snap->problems, TR_PROBLEM_WARNING, TR_SPAN("/services"),
+               "%.*s %.*s of %.*s can never match: %.*s %.*s of %.*s always does", (int)a->verb.len,
+               a->verb.ptr, (int)a->template_text.len, a->template_text.ptr,
+               (int)a->rpc->full_name.len, a->rpc->full_name.ptr, (int)o->verb.len, o->verb.ptr,
+               (int)o->template_text.len, o->template_text.ptr, (int)o->rpc->full_name.len,
+               o->rpc->full_name.ptr);
 }
 
 void tr_build_routes(struct tr_build *b)
@@ -269,13 +286,15 @@ void tr_build_routes(struct tr_build *b)
         while (k < i && !(services[i].name.ptr && tr_span_eq(services[k].name, services[i].name)))
             k++;
         if (k < i)
-            tr_problem(&snap->problems, TR_PROBLEM_ERROR, r.where, "%.*s is listed twice", (int)services[i].name.len, services[i].name.ptr);
+            tr_problem(&snap->problems, TR_PROBLEM_ERROR, r.where, "%.*s is listed twice",
+                       (int)services[i].name.len, services[i].name.ptr);
         else
             add_service(&r);
     }
     for (uint32_t i = 0; i < r.overrides.count; i++)
         if (!r.overrides.items[i].used && r.overrides.items[i].selector.len)
-            tr_problem(&snap->problems, TR_PROBLEM_WARNING, r.overrides.items[i].where, "this selector names no method that is served");
+            tr_problem(&snap->problems, TR_PROBLEM_WARNING, r.overrides.items[i].where,
+                       "this selector names no method that is served");
     tr_policy_report_unused(snap->policies);
     struct tr_status st;
     tr_status_clear(&st);

@@ -55,7 +55,8 @@ void tr_build_descriptors(struct tr_build *b)
     (void)!tr_typepool_link(snap->pool, on_link_problem, b, &st);
 }
 
-static struct tr_tls_ctx *listener_tls(struct tr_build *b, const struct tr_cfg_listener_tls *tls, struct tr_span where)
+static struct tr_tls_ctx *listener_tls(struct tr_build *b, const struct tr_cfg_listener_tls *tls,
+                                       struct tr_span where)
 {
     const struct tr_cfg_certificate *more = tls->certificates.items;
     size_t count = 1 + (size_t)tls->certificates.count;
@@ -68,23 +69,29 @@ static struct tr_tls_ctx *listener_tls(struct tr_build *b, const struct tr_cfg_l
     for (uint32_t i = 0; i < tls->certificates.count; i++)
         certs[1 + i] = (struct tr_tls_certificate){more[i].certificate, more[i].private_key};
     if (tls->client_certificate != TR_TLS_CLIENT_NONE && tls->client_ca.len == 0) {
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "client_certificate needs client_ca");
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "client_certificate needs client_ca");
         return NULL;
     }
-    struct tr_tls_server_params params = {certs, count, tls->client_ca, (enum tr_tls_client_certificate)tls->client_certificate};
+    struct tr_tls_server_params params = {certs, count, tls->client_ca,
+                                          (enum tr_tls_client_certificate)tls->client_certificate};
     tr_status_clear(&st);
     if (tr_tls_server_new(&params, &ctx, &st))
         add_status(b, where, &st);
     return ctx;
 }
 
-/* An address as io/addr.h reads it; the path of a socket is relative to the file, as all paths are. */
-static enum tr_err parse_addr(struct tr_build *b, struct tr_span text, struct tr_addr *ret_addr, struct tr_status *st)
+/* An address as io/addr.h reads it; the path of a socket is relative to the file, as all paths are.
+ */
+static enum tr_err parse_addr(struct tr_build *b, struct tr_span text, struct tr_addr *ret_addr,
+                              struct tr_status *st)
 {
-    struct tr_span path = tr_span_starts(text, TR_SPAN("unix:")) ? tr_span_from(text, 5) : TR_SPAN("/");
+    struct tr_span path =
+        tr_span_starts(text, TR_SPAN("unix:")) ? tr_span_from(text, 5) : TR_SPAN("/");
     if (path.len == 0 || path.ptr[0] == '/' || path.ptr[0] == '@' || b->folder.len == 0)
         return tr_addr_parse(text, ret_addr, st);
-    struct tr_span whole = tr_build_where(b, "unix:%.*s/%.*s", (int)b->folder.len, b->folder.ptr, (int)path.len, path.ptr);
+    struct tr_span whole = tr_build_where(b, "unix:%.*s/%.*s", (int)b->folder.len, b->folder.ptr,
+                                          (int)path.len, path.ptr);
     return tr_addr_parse(whole, ret_addr, st);
 }
 
@@ -130,7 +137,8 @@ static bool is_numeric_host(struct tr_span text)
 static bool is_name(struct tr_span s)
 {
     for (size_t i = 0; i < s.len; i++)
-        if (!tr_is_alpha(s.ptr[i]) && !tr_is_digit(s.ptr[i]) && s.ptr[i] != '-' && s.ptr[i] != '.' && s.ptr[i] != '_')
+        if (!tr_is_alpha(s.ptr[i]) && !tr_is_digit(s.ptr[i]) && s.ptr[i] != '-' &&
+            s.ptr[i] != '.' && s.ptr[i] != '_')
             return false;
     return s.len > 0;
 }
@@ -151,14 +159,16 @@ static bool dns_endpoint(struct tr_span text, struct tr_endpoint_conf *ep)
     uint64_t port;
     ep->host = is_name(tr_span(rest.ptr, colon)) ? tr_span(rest.ptr, colon) : TR_SPAN("");
     ep->authority = rest;
-    if (colon == rest.len || colon == 0 || !tr_span_u64(tr_span_from(rest, colon + 1), &port) || port == 0 || port > 65535)
+    if (colon == rest.len || colon == 0 || !tr_span_u64(tr_span_from(rest, colon + 1), &port) ||
+        port == 0 || port > 65535)
         ep->host.len = 0; /* reported by the caller */
     else
         ep->port = (uint16_t)port;
     return true;
 }
 
-static void endpoint(struct tr_build *b, const struct tr_cfg_endpoint *cfg, struct tr_span where, struct tr_endpoint_conf *ep)
+static void endpoint(struct tr_build *b, const struct tr_cfg_endpoint *cfg, struct tr_span where,
+                     struct tr_endpoint_conf *ep)
 {
     struct tr_status st;
     tr_status_clear(&st);
@@ -171,20 +181,23 @@ static void endpoint(struct tr_build *b, const struct tr_cfg_endpoint *cfg, stru
         ep->authority = TR_SPAN("localhost");
     } else if (dns_endpoint(cfg->address, ep)) {
         if (ep->host.len == 0)
-            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "expected host:port, [v6]:port, dns:///name:port or unix:path");
+            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                       "expected host:port, [v6]:port, dns:///name:port or unix:path");
         return;
     }
     if (parse_addr(b, cfg->address, &ep->addr, &st))
         add_status(b, where, &st);
 }
 
-static struct tr_tls_ctx *upstream_tls(struct tr_build *b, const struct tr_cfg_upstream_tls *tls, struct tr_span where)
+static struct tr_tls_ctx *upstream_tls(struct tr_build *b, const struct tr_cfg_upstream_tls *tls,
+                                       struct tr_span where)
 {
     struct tr_tls_ctx *ctx = NULL;
     struct tr_status st;
     struct tr_tls_client_params params = {tls->ca, tls->certificate, tls->private_key, true};
     if ((tls->certificate.len == 0) != (tls->private_key.len == 0)) {
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "certificate and private_key go together");
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "certificate and private_key go together");
         return NULL;
     }
     tr_status_clear(&st);
@@ -203,12 +216,18 @@ static void upstream(struct tr_build *b, const struct tr_cfg_upstream *cfg, stru
         return;
     const struct tr_cfg_endpoint *ecfg = cfg->endpoints.items;
     for (uint32_t i = 0; i < cfg->endpoints.count; i++)
-        endpoint(b, &ecfg[i], tr_build_where(b, "/upstreams/%.*s/endpoints/%u", (int)cfg->name.len, cfg->name.ptr, i), &eps[i]);
+        endpoint(
+            b, &ecfg[i],
+            tr_build_where(b, "/upstreams/%.*s/endpoints/%u", (int)cfg->name.len, cfg->name.ptr, i),
+            &eps[i]);
     if (cfg->authority.len && !tr_uri_is_authority(cfg->authority))
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, tr_build_where(b, "/upstreams/%.*s/authority", (int)cfg->name.len, cfg->name.ptr),
-                   "expected a host with or without a port");
+        tr_problem(
+            &b->snap->problems, TR_PROBLEM_ERROR,
+            tr_build_where(b, "/upstreams/%.*s/authority", (int)cfg->name.len, cfg->name.ptr),
+            "expected a host with or without a port");
     if (cfg->endpoints.count == 0)
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, tr_build_where(b, "/upstreams/%.*s", (int)cfg->name.len, cfg->name.ptr),
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR,
+                   tr_build_where(b, "/upstreams/%.*s", (int)cfg->name.len, cfg->name.ptr),
                    "at least one endpoint is needed");
     *conf = (struct tr_upstream_conf){
         .name = cfg->name,
@@ -223,7 +242,9 @@ static void upstream(struct tr_build *b, const struct tr_cfg_upstream *cfg, stru
         .max_header_bytes = (uint32_t)cfg->max_response_header_bytes,
     };
     if (cfg->tls) {
-        conf->tls = upstream_tls(b, cfg->tls, tr_build_where(b, "/upstreams/%.*s/tls", (int)cfg->name.len, cfg->name.ptr));
+        conf->tls = upstream_tls(
+            b, cfg->tls,
+            tr_build_where(b, "/upstreams/%.*s/tls", (int)cfg->name.len, cfg->name.ptr));
         conf->server_name = cfg->tls->server_name;
     }
     up->conf = conf;

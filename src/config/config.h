@@ -1,5 +1,6 @@
-/* The configuration file as structs; the tables that fill them are in config/tables.c. Everything lives in the arena
- * of the snapshot. Defaults and documentation: config/tables.c, printed as contrib/doc/configuration.md. */
+/* The configuration file as structs; the tables that fill them are in config/tables.c. Everything
+ * lives in the arena of the snapshot. Defaults and documentation: config/tables.c, printed as
+ * contrib/doc/configuration.md. */
 #ifndef TR_CONFIG_CONFIG_H
 #define TR_CONFIG_CONFIG_H
 
@@ -32,7 +33,8 @@ struct tr_cfg_limits {
     uint64_t max_header_bytes, max_path_bytes;
     uint32_t max_concurrent_streams;
     uint64_t max_buffered_bytes;
-    uint64_t header_timeout, tls_handshake_timeout, body_idle_timeout, write_timeout, keepalive_timeout;
+    uint64_t header_timeout, tls_handshake_timeout, body_idle_timeout, write_timeout,
+        keepalive_timeout;
     uint32_t max_resets;
 };
 

@@ -1,7 +1,8 @@
-/* "http_rules": google.api.HttpRule objects as JSON (both spellings of names, as ProtoJSON reads them). */
-#include <jansson.h>
-
+/* "http_rules": google.api.HttpRule objects as JSON (both spellings of names, as ProtoJSON reads
+ * them). */
 #include "config/build.h"
+
+#include <jansson.h>
 
 static struct tr_span text_of(struct tr_build *b, const json_t *v)
 {
@@ -24,7 +25,8 @@ static bool upper_verb(struct tr_build *b, const char *name, struct tr_span *ret
     return false;
 }
 
-static void set_pattern(struct tr_build *b, struct tr_http_rule *rule, struct tr_span verb, const json_t *path, struct tr_span where)
+static void set_pattern(struct tr_build *b, struct tr_http_rule *rule, struct tr_span verb,
+                        const json_t *path, struct tr_span where)
 {
     if (rule->verb.ptr)
         tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "two patterns in one rule");
@@ -36,18 +38,21 @@ static void set_pattern(struct tr_build *b, struct tr_http_rule *rule, struct tr
     rule->template_text = text_of(b, path);
 }
 
-static void custom(struct tr_build *b, const json_t *v, struct tr_http_rule *rule, struct tr_span where)
+static void custom(struct tr_build *b, const json_t *v, struct tr_http_rule *rule,
+                   struct tr_span where)
 {
     const json_t *kind = json_object_get(v, "kind"), *path = json_object_get(v, "path");
     if (!json_is_string(kind)) {
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "custom needs \"kind\" and \"path\"");
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "custom needs \"kind\" and \"path\"");
         return;
     }
     set_pattern(b, rule, text_of(b, kind), path, where);
 }
 
 /* One rule without its additional bindings. */
-static void rule_keys(struct tr_build *b, const json_t *obj, struct tr_http_rule *rule, struct tr_span where, bool nested)
+static void rule_keys(struct tr_build *b, const json_t *obj, struct tr_http_rule *rule,
+                      struct tr_span where, bool nested)
 {
     const char *name;
     json_t *v;
@@ -55,7 +60,8 @@ static void rule_keys(struct tr_build *b, const json_t *obj, struct tr_http_rule
         tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "expected an object");
         return;
     }
-    json_object_foreach((json_t *)(uintptr_t)obj, name, v) {
+    json_object_foreach((json_t *)(uintptr_t)obj, name, v)
+    {
         struct tr_span verb;
         if (upper_verb(b, name, &verb))
             set_pattern(b, rule, verb, v, where);
@@ -63,18 +69,23 @@ static void rule_keys(struct tr_build *b, const json_t *obj, struct tr_http_rule
             custom(b, v, rule, where);
         else if (strcmp(name, "body") == 0 && json_is_string(v))
             rule->body = text_of(b, v);
-        else if ((strcmp(name, "response_body") == 0 || strcmp(name, "responseBody") == 0) && json_is_string(v))
+        else if ((strcmp(name, "response_body") == 0 || strcmp(name, "responseBody") == 0) &&
+                 json_is_string(v))
             rule->response_body = text_of(b, v);
         else if (strcmp(name, "selector") == 0 && json_is_string(v) && !nested)
             continue;
-        else if ((strcmp(name, "additional_bindings") == 0 || strcmp(name, "additionalBindings") == 0) && !nested)
+        else if ((strcmp(name, "additional_bindings") == 0 ||
+                  strcmp(name, "additionalBindings") == 0) &&
+                 !nested)
             continue;
         else
-            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "unknown or misplaced key \"%s\"", name);
+            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                       "unknown or misplaced key \"%s\"", name);
     }
     const char *selector = json_string_value(json_object_get(obj, "selector"));
     if (!rule->verb.ptr)
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "%s%sa rule needs one of get, put, post, delete, patch, custom",
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "%s%sa rule needs one of get, put, post, delete, patch, custom",
                    selector ? selector : "", selector ? ": " : "");
 }
 
@@ -94,12 +105,15 @@ static void one_rule(struct tr_build *b, const json_t *obj, struct tr_rule_overr
     size_t n = json_array_size(more);
     struct tr_http_rule *extra = tr_arena_calloc(&b->snap->arena, n + 1, sizeof *extra);
     if (!json_is_array(more) || !extra) {
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, o->where, "additional_bindings must be an array");
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, o->where,
+                   "additional_bindings must be an array");
         return;
     }
     for (size_t i = 0; i < n; i++)
-        rule_keys(b, json_array_get(more, i), &extra[i],
-                  tr_build_where(b, "%.*s/additional_bindings/%zu", (int)o->where.len, o->where.ptr, i), true);
+        rule_keys(
+            b, json_array_get(more, i), &extra[i],
+            tr_build_where(b, "%.*s/additional_bindings/%zu", (int)o->where.len, o->where.ptr, i),
+            true);
     o->rule.additional = extra;
     o->rule.additional_count = (uint32_t)n;
 }
@@ -111,7 +125,8 @@ void tr_build_http_rules(struct tr_build *b, struct tr_rule_overrides *ret_overr
     if (!rules)
         return;
     if (!json_is_array(rules)) {
-        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/http_rules"), "expected an array");
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/http_rules"),
+                   "expected an array");
         return;
     }
     size_t n = json_array_size(rules);

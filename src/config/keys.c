@@ -1,9 +1,9 @@
 #include "config/keys.h"
 
+#include "base/num.h"
+
 #include <jansson.h>
 #include <stdio.h>
-
-#include "base/num.h"
 
 bool tr_duration_parse(struct tr_span text, uint64_t *ret_ns)
 {
@@ -11,8 +11,8 @@ bool tr_duration_parse(struct tr_span text, uint64_t *ret_ns)
         struct tr_span unit;
         double ns;
     } units[] = {
-        {TR_SPAN_INIT("ns"), 1},    {TR_SPAN_INIT("us"), 1e3},   {TR_SPAN_INIT("ms"), 1e6},
-        {TR_SPAN_INIT("s"), 1e9},   {TR_SPAN_INIT("m"), 60e9},   {TR_SPAN_INIT("h"), 3600e9},
+        {TR_SPAN_INIT("ns"), 1},  {TR_SPAN_INIT("us"), 1e3}, {TR_SPAN_INIT("ms"), 1e6},
+        {TR_SPAN_INIT("s"), 1e9}, {TR_SPAN_INIT("m"), 60e9}, {TR_SPAN_INIT("h"), 3600e9},
     };
     size_t n = 0;
     while (n < text.len && (tr_is_digit(text.ptr[n]) || text.ptr[n] == '.'))
@@ -60,7 +60,8 @@ bool tr_size_parse(struct tr_span text, uint64_t *ret_bytes)
     return false;
 }
 
-static struct tr_span pointer_join(struct tr_keys_ctx *ctx, struct tr_span base, struct tr_span part)
+static struct tr_span pointer_join(struct tr_keys_ctx *ctx, struct tr_span base,
+                                   struct tr_span part)
 {
     size_t max = base.len + 1 + part.len * 2 + 1;
     char *p = tr_arena_alloc(ctx->arena, max);
@@ -139,15 +140,16 @@ static bool in_bounds(const struct tr_key *key, uint64_t v)
 static void out_of_bounds(const struct tr_key *key, struct tr_keys_ctx *ctx, struct tr_span where)
 {
     if (key->type == TR_KEY_DURATION)
-        tr_problem(ctx->problems, TR_PROBLEM_ERROR, where, "must be between %gs and %gs", (double)key->min / 1e9,
-                   key->max ? (double)key->max / 1e9 : 9e9);
+        tr_problem(ctx->problems, TR_PROBLEM_ERROR, where, "must be between %gs and %gs",
+                   (double)key->min / 1e9, key->max ? (double)key->max / 1e9 : 9e9);
     else
-        tr_problem(ctx->problems, TR_PROBLEM_ERROR, where, "must be between %llu and %llu", (unsigned long long)key->min,
-                   key->max ? (unsigned long long)key->max : ~0ull);
+        tr_problem(ctx->problems, TR_PROBLEM_ERROR, where, "must be between %llu and %llu",
+                   (unsigned long long)key->min, key->max ? (unsigned long long)key->max : ~0ull);
 }
 
 /* A scalar from its text form, as defaults are written. */
-static bool scalar_from_text(const struct tr_key *key, struct tr_span text, struct tr_keys_ctx *ctx, void *field)
+static bool scalar_from_text(const struct tr_key *key, struct tr_span text, struct tr_keys_ctx *ctx,
+                             void *field)
 {
     uint64_t v = 0;
     switch (key->type) {
@@ -186,7 +188,8 @@ static bool scalar_from_text(const struct tr_key *key, struct tr_span text, stru
     return false;
 }
 
-static void parse_number(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_number(const struct tr_key *key, const json_t *v, struct tr_span where,
+                         struct tr_keys_ctx *ctx, void *field)
 {
     if (!json_is_integer(v) || json_integer_value(v) < 0) {
         wrong(ctx, where, "a number that is not negative");
@@ -200,7 +203,8 @@ static void parse_number(const struct tr_key *key, const json_t *v, struct tr_sp
     *(uint32_t *)field = (uint32_t)n;
 }
 
-static void parse_size(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_size(const struct tr_key *key, const json_t *v, struct tr_span where,
+                       struct tr_keys_ctx *ctx, void *field)
 {
     uint64_t n = 0;
     bool ok = false;
@@ -218,7 +222,8 @@ static void parse_size(const struct tr_key *key, const json_t *v, struct tr_span
         *(uint64_t *)field = n;
 }
 
-static void parse_duration(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_duration(const struct tr_key *key, const json_t *v, struct tr_span where,
+                           struct tr_keys_ctx *ctx, void *field)
 {
     uint64_t n = 0;
     if (!json_is_string(v) || !tr_duration_parse(json_text(v), &n))
@@ -229,7 +234,8 @@ static void parse_duration(const struct tr_key *key, const json_t *v, struct tr_
         *(uint64_t *)field = n;
 }
 
-static void parse_strings(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_strings(const struct tr_key *key, const json_t *v, struct tr_span where,
+                          struct tr_keys_ctx *ctx, void *field)
 {
     if (!json_is_array(v)) {
         wrong(ctx, where, "an array of strings");
@@ -245,7 +251,8 @@ static void parse_strings(const struct tr_key *key, const json_t *v, struct tr_s
             wrong(ctx, pointer_index(ctx, where, i), "a string");
             continue;
         }
-        items[i] = key->type == TR_KEY_PATHS ? copy_path(ctx, json_text(e)) : copy_text(ctx, json_text(e));
+        items[i] =
+            key->type == TR_KEY_PATHS ? copy_path(ctx, json_text(e)) : copy_text(ctx, json_text(e));
     }
     *(struct tr_strings *)field = (struct tr_strings){items, (uint32_t)count};
 }
@@ -264,7 +271,8 @@ static void parse_pairs(const json_t *v, struct tr_span where, struct tr_keys_ct
     const char *name;
     json_t *e;
     uint32_t i = 0;
-    json_object_foreach((json_t *)(uintptr_t)v, name, e) {
+    json_object_foreach((json_t *)(uintptr_t)v, name, e)
+    {
         if (json_is_null(e)) /* removes an inherited one */
             continue;
         if (!json_is_string(e)) {
@@ -277,7 +285,8 @@ static void parse_pairs(const json_t *v, struct tr_span where, struct tr_keys_ct
     *(struct tr_pairs *)field = (struct tr_pairs){names, values, i};
 }
 
-static void parse_array(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_array(const struct tr_key *key, const json_t *v, struct tr_span where,
+                        struct tr_keys_ctx *ctx, void *field)
 {
     bool single = (key->type == TR_KEY_ONE_OR_MANY && json_is_object(v));
     if (!json_is_array(v) && !single) {
@@ -294,7 +303,8 @@ static void parse_array(const struct tr_key *key, const json_t *v, struct tr_spa
         void *item = items + i * key->sub->struct_size;
         if (key->type == TR_KEY_STRING_OR_ITEM && json_is_string(e)) {
             tr_keys_parse(key->sub, NULL, at, ctx, item);
-            *(struct tr_span *)(void *)((char *)item + key->sub->keys[0].offset) = copy_text(ctx, json_text(e));
+            *(struct tr_span *)(void *)((char *)item + key->sub->keys[0].offset) =
+                copy_text(ctx, json_text(e));
         } else {
             tr_keys_parse(key->sub, e, at, ctx, item);
         }
@@ -302,7 +312,8 @@ static void parse_array(const struct tr_key *key, const json_t *v, struct tr_spa
     *(struct tr_items *)field = (struct tr_items){items, (uint32_t)count};
 }
 
-static void parse_map(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_map(const struct tr_key *key, const json_t *v, struct tr_span where,
+                      struct tr_keys_ctx *ctx, void *field)
 {
     if (!json_is_object(v)) {
         wrong(ctx, where, "an object");
@@ -315,7 +326,8 @@ static void parse_map(const struct tr_key *key, const json_t *v, struct tr_span 
     const char *name;
     json_t *e;
     size_t i = 0;
-    json_object_foreach((json_t *)(uintptr_t)v, name, e) {
+    json_object_foreach((json_t *)(uintptr_t)v, name, e)
+    {
         void *item = items + i++ * key->sub->struct_size;
         tr_keys_parse(key->sub, e, pointer_join(ctx, where, tr_span_cstr(name)), ctx, item);
         *(struct tr_span *)item = copy_text(ctx, tr_span_cstr(name));
@@ -323,7 +335,8 @@ static void parse_map(const struct tr_key *key, const json_t *v, struct tr_span 
     *(struct tr_items *)field = (struct tr_items){items, (uint32_t)count};
 }
 
-static void parse_text(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_text(const struct tr_key *key, const json_t *v, struct tr_span where,
+                       struct tr_keys_ctx *ctx, void *field)
 {
     if (!json_is_string(v)) {
         wrong(ctx, where, key->type == TR_KEY_ENUM ? key->choices : "a string");
@@ -337,7 +350,8 @@ static void parse_text(const struct tr_key *key, const json_t *v, struct tr_span
         tr_problem(ctx->problems, TR_PROBLEM_ERROR, where, "must be one of: %s", key->choices);
 }
 
-static void parse_value(const struct tr_key *key, const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+static void parse_value(const struct tr_key *key, const json_t *v, struct tr_span where,
+                        struct tr_keys_ctx *ctx, void *field)
 {
     switch (key->type) {
     case TR_KEY_BOOL:
@@ -392,7 +406,8 @@ static void parse_value(const struct tr_key *key, const json_t *v, struct tr_spa
     }
 }
 
-static void apply_default(const struct tr_key *key, struct tr_span pointer, struct tr_keys_ctx *ctx, void *field, bool have_object)
+static void apply_default(const struct tr_key *key, struct tr_span pointer, struct tr_keys_ctx *ctx,
+                          void *field, bool have_object)
 {
     if (key->type == TR_KEY_OBJECT) {
         tr_keys_parse(key->sub, NULL, pointer, ctx, field);
@@ -419,12 +434,13 @@ static bool similar(const char *a, const char *b)
     return (ra > rb ? ra : rb) <= 2;
 }
 
-static void unknown_key(const struct tr_keys *keys, const char *name, struct tr_span pointer, struct tr_keys_ctx *ctx)
+static void unknown_key(const struct tr_keys *keys, const char *name, struct tr_span pointer,
+                        struct tr_keys_ctx *ctx)
 {
     for (uint32_t i = 0; i < keys->count; i++) {
         if (similar(keys->keys[i].name, name)) {
-            tr_problem(ctx->problems, TR_PROBLEM_ERROR, pointer, "unknown key \"%s\"; did you mean \"%s\"?", name,
-                       keys->keys[i].name);
+            tr_problem(ctx->problems, TR_PROBLEM_ERROR, pointer,
+                       "unknown key \"%s\"; did you mean \"%s\"?", name, keys->keys[i].name);
             return;
         }
     }
@@ -432,7 +448,8 @@ static void unknown_key(const struct tr_keys *keys, const char *name, struct tr_
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables, not of the input */
-void tr_keys_parse(const struct tr_keys *keys, const json_t *obj, struct tr_span pointer, struct tr_keys_ctx *ctx, void *out)
+void tr_keys_parse(const struct tr_keys *keys, const json_t *obj, struct tr_span pointer,
+                   struct tr_keys_ctx *ctx, void *out)
 {
     if (obj && !json_is_object(obj)) {
         wrong(ctx, pointer, "an object");
@@ -441,7 +458,8 @@ void tr_keys_parse(const struct tr_keys *keys, const json_t *obj, struct tr_span
     if (obj) {
         const char *name;
         json_t *v;
-        json_object_foreach((json_t *)(uintptr_t)obj, name, v) {
+        json_object_foreach((json_t *)(uintptr_t)obj, name, v)
+        {
             uint32_t i = 0;
             while (i < keys->count && strcmp(keys->keys[i].name, name) != 0)
                 i++;

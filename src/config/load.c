@@ -1,3 +1,6 @@
+#include "base/alloc.h"
+#include "config/build.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -5,9 +8,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "base/alloc.h"
-#include "config/build.h"
 
 #define FILE_MAX_BYTES ((off_t)512 * 1024 * 1024)
 
@@ -29,7 +29,8 @@ static const char *errno_text(int e, char *buf, size_t cap)
     return strerror_r(e, buf, cap); /* the GNU form */
 }
 
-enum tr_err tr_file_read(struct tr_span path, struct tr_arena *arena, struct tr_span *ret_bytes, struct tr_status *st)
+enum tr_err tr_file_read(struct tr_span path, struct tr_arena *arena, struct tr_span *ret_bytes,
+                         struct tr_status *st)
 {
     char why[128];
     struct tr_span zpath = tr_arena_copy(arena, path);
@@ -37,7 +38,8 @@ enum tr_err tr_file_read(struct tr_span path, struct tr_arena *arena, struct tr_
         return TR_ERR_NOMEM;
     int fd = open(zpath.ptr, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return tr_fail(st, TR_ERR_CONFIG, "cannot open %s: %s", zpath.ptr, errno_text(errno, why, sizeof why));
+        return tr_fail(st, TR_ERR_CONFIG, "cannot open %s: %s", zpath.ptr,
+                       errno_text(errno, why, sizeof why));
     struct stat sb;
     if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode) || sb.st_size > FILE_MAX_BYTES) {
         (void)close(fd);
@@ -72,7 +74,8 @@ static struct tr_span folder_of(struct tr_span path)
     return slash == 0 ? TR_SPAN("/") : tr_span(path.ptr, slash);
 }
 
-enum tr_err tr_snapshot_load(struct tr_span config_file, enum tr_snapshot_mode mode, struct tr_snapshot **ret_snapshot)
+enum tr_err tr_snapshot_load(struct tr_span config_file, enum tr_snapshot_mode mode,
+                             struct tr_snapshot **ret_snapshot)
 {
     struct tr_arena arena;
     struct tr_status st;
@@ -87,7 +90,8 @@ enum tr_err tr_snapshot_load(struct tr_span config_file, enum tr_snapshot_mode m
             tr_arena_init(&snap->arena, NULL);
             tr_problems_init(&snap->problems, &snap->arena);
             struct tr_span why = tr_status_text(&st);
-            tr_problem(&snap->problems, TR_PROBLEM_ERROR, config_file, "%.*s", (int)why.len, why.ptr);
+            tr_problem(&snap->problems, TR_PROBLEM_ERROR, config_file, "%.*s", (int)why.len,
+                       why.ptr);
         }
         *ret_snapshot = snap;
     } else {
@@ -103,7 +107,8 @@ static void parse_file(struct tr_build *b, struct tr_span text)
     json_error_t je;
     snap->root = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &je);
     if (!snap->root) {
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("configuration"), "line %d, column %d: %s", je.line, je.column, je.text);
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("configuration"),
+                   "line %d, column %d: %s", je.line, je.column, je.text);
         return;
     }
     tr_keys_parse(&tr_config_keys, snap->root, TR_SPAN(""), &b->ctx, &snap->config);
@@ -120,7 +125,8 @@ static struct tr_strings normal_names(struct tr_build *b, const struct tr_string
             p[k] = in->items[i].ptr[k] == '_' ? '-' : tr_lower(in->items[i].ptr[k]);
         items[i] = tr_span(p, in->items[i].len);
         if (!tr_http_is_token(items[i]))
-            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, tr_build_where(b, "/identity_headers/%u", i), "not a header name");
+            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR,
+                       tr_build_where(b, "/identity_headers/%u", i), "not a header name");
     }
     return (struct tr_strings){items, items ? in->count : 0};
 }
@@ -142,8 +148,9 @@ static void take_limits(struct tr_snapshot *snap)
     };
 }
 
-enum tr_err tr_snapshot_build(struct tr_span text, struct tr_span folder, const struct tr_builtin_set *builtin,
-                              enum tr_snapshot_mode mode, struct tr_snapshot **ret_snapshot)
+enum tr_err tr_snapshot_build(struct tr_span text, struct tr_span folder,
+                              const struct tr_builtin_set *builtin, enum tr_snapshot_mode mode,
+                              struct tr_snapshot **ret_snapshot)
 {
     struct tr_snapshot *snap = tr_calloc(1, sizeof *snap);
     if (!snap)
@@ -153,7 +160,10 @@ enum tr_err tr_snapshot_build(struct tr_span text, struct tr_span folder, const 
     tr_problems_init(&snap->problems, &snap->arena);
     *ret_snapshot = snap;
     snap->problems.text = tr_arena_copy(&snap->arena, text);
-    struct tr_build b = {.snap = snap, .folder = tr_arena_copy(&snap->arena, folder), .builtin = builtin, .mode = mode};
+    struct tr_build b = {.snap = snap,
+                         .folder = tr_arena_copy(&snap->arena, folder),
+                         .builtin = builtin,
+                         .mode = mode};
     b.ctx = (struct tr_keys_ctx){&snap->arena, &snap->problems, b.folder};
     parse_file(&b, snap->problems.text);
     if (!snap->root)

@@ -1,13 +1,14 @@
 #include "config/policy.h"
 
-#include <jansson.h>
-
 #include "base/base64.h"
 #include "config/config.h"
 #include "http/msg.h"
 
-/* The merge keeps, beside the merged DOM, a DOM of the same shape whose leaves are the names of the policies that set
- * them: `explain` prints both, and a problem of the merged policy can name its source. */
+#include <jansson.h>
+
+/* The merge keeps, beside the merged DOM, a DOM of the same shape whose leaves are the names of the
+ * policies that set them: `explain` prints both, and a problem of the merged policy can name its
+ * source. */
 struct effective {
     struct effective *next;
     uint32_t *rules; /* indexes into set->rules, general to specific */
@@ -64,8 +65,10 @@ static struct tr_span policy_pointer(struct tr_policy_set *set, struct tr_span k
 /* What the gateway sets by itself: towards a backend also everything that describes a body. */
 static bool is_own(struct tr_span name, bool request)
 {
-    return tr_http_is_hop_by_hop(tr_token_from(name)) || tr_span_eq(name, TR_SPAN("content-length")) || tr_span_starts(name, TR_SPAN("grpc-")) ||
-           (request && (tr_span_starts(name, TR_SPAN("content-")) || tr_span_eq(name, TR_SPAN("host"))));
+    return tr_http_is_hop_by_hop(tr_token_from(name)) ||
+           tr_span_eq(name, TR_SPAN("content-length")) || tr_span_starts(name, TR_SPAN("grpc-")) ||
+           (request &&
+            (tr_span_starts(name, TR_SPAN("content-")) || tr_span_eq(name, TR_SPAN("host"))));
 }
 
 /* gRPC metadata: %x20-7E, and base64 under a name in -bin. */
@@ -81,27 +84,32 @@ static bool is_metadata(struct tr_policy_set *set, struct tr_span name, struct t
     return tmp && tr_base64_decode(tmp, value, &n) == TR_OK;
 }
 
-static void check_name(struct tr_policy_set *set, struct tr_span key, struct tr_span name, bool request)
+static void check_name(struct tr_policy_set *set, struct tr_span key, struct tr_span name,
+                       bool request)
 {
     bool ok = tr_http_is_token(name);
     for (size_t i = 0; ok && i < name.len; i++)
         ok = name.ptr[i] == tr_lower(name.ptr[i]);
     if (!ok)
-        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "\"%.*s\" is not a header name in lower case",
-                   (int)name.len, name.ptr);
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+                   "\"%.*s\" is not a header name in lower case", (int)name.len, name.ptr);
     else if (is_own(name, request))
-        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "\"%.*s\" is the gateway's own", (int)name.len, name.ptr);
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+                   "\"%.*s\" is the gateway's own", (int)name.len, name.ptr);
 }
 
-static void check_header_names(struct tr_policy_set *set, struct tr_span key, const struct tr_policy *p)
+static void check_header_names(struct tr_policy_set *set, struct tr_span key,
+                               const struct tr_policy *p)
 {
     const struct tr_pairs *sets[] = {&p->set_headers.request, &p->set_headers.response};
     const struct tr_strings *removes[] = {&p->remove_headers.request, &p->remove_headers.response};
     for (size_t i = 0; i < 2; i++) {
         for (uint32_t k = 0; k < sets[i]->count; k++) {
             check_name(set, key, sets[i]->names[k], i == 0);
-            if (!tr_http_is_field_value(sets[i]->values[k]) || (i == 0 && !is_metadata(set, sets[i]->names[k], sets[i]->values[k])))
-                tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "the value of \"%.*s\" is not a header value",
+            if (!tr_http_is_field_value(sets[i]->values[k]) ||
+                (i == 0 && !is_metadata(set, sets[i]->names[k], sets[i]->values[k])))
+                tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+                           "the value of \"%.*s\" is not a header value",
                            (int)sets[i]->names[k].len, sets[i]->names[k].ptr);
         }
         for (uint32_t k = 0; k < removes[i]->count; k++)
@@ -131,7 +139,8 @@ static void add_rule(struct tr_policy_set *set, struct tr_span key, const json_t
         return;
     tr_keys_parse(&tr_policy_keys, value, policy_pointer(set, key), &set->ctx, checked);
     if (checked->success_status == 203)
-        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key), "success_status must be 200, 201, 202 or 204");
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+                   "success_status must be 200, 201, 202 or 204");
     check_header_names(set, key, checked);
     uint32_t at = set->rule_count;
     while (at > 0 && set->rules[at - 1].rank > r.rank) {
@@ -160,7 +169,8 @@ struct tr_policy_set *tr_policy_set_new(const struct json_t *policies, struct tr
     if (policies) {
         const char *key;
         json_t *value;
-        json_object_foreach((json_t *)(uintptr_t)policies, key, value) {
+        json_object_foreach((json_t *)(uintptr_t)policies, key, value)
+        {
             add_rule(set, tr_arena_copy(ctx->arena, tr_span_cstr(key)), value);
         }
     }
@@ -194,13 +204,15 @@ static json_t *name_leaf(struct tr_span name)
     return json_stringn(name.ptr, name.len);
 }
 
-/* into (owned) := into merged with from: objects recursively, others replace, null removes. sources follows the shape.
- * NOLINTNEXTLINE(misc-no-recursion): as deep as the configuration file, which jansson bounds */
+/* into (owned) := into merged with from: objects recursively, others replace, null removes. sources
+ * follows the shape. NOLINTNEXTLINE(misc-no-recursion): as deep as the configuration file, which
+ * jansson bounds */
 static void merge(json_t *into, json_t *sources, const json_t *from, struct tr_span name)
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)(uintptr_t)from, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)from, key, v)
+    {
         if (json_is_null(v)) {
             (void)json_object_del(into, key);
             (void)json_object_set_new(sources, key, name_leaf(name));
@@ -223,7 +235,8 @@ static void merge(json_t *into, json_t *sources, const json_t *from, struct tr_s
     }
 }
 
-static void merge_rules(struct tr_policy_set *set, const uint32_t *rules, uint32_t count, json_t **ret_merged, json_t **ret_sources)
+static void merge_rules(struct tr_policy_set *set, const uint32_t *rules, uint32_t count,
+                        json_t **ret_merged, json_t **ret_sources)
 {
     json_t *merged = json_object(), *sources = json_object();
     for (uint32_t i = 0; i < count && merged && sources; i++) {
@@ -251,7 +264,8 @@ const struct tr_policy *tr_policy_resolve(struct tr_policy_set *set, struct tr_s
     e->rule_count = n;
     json_t *merged, *sources;
     merge_rules(set, rules, n, &merged, &sources);
-    /* Each policy was checked by itself; the merge of valid ones is valid, so that problems here go nowhere. */
+    /* Each policy was checked by itself; the merge of valid ones is valid, so that problems here go
+     * nowhere. */
     struct tr_problems quiet;
     tr_problems_init(&quiet, set->ctx.arena);
     struct tr_keys_ctx ctx = {set->ctx.arena, &quiet, set->ctx.folder};
@@ -267,11 +281,13 @@ void tr_policy_report_unused(struct tr_policy_set *set)
 {
     for (uint32_t i = 0; i < set->rule_count; i++)
         if (!set->rules[i].used && set->rules[i].rank != 0)
-            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING, policy_pointer(set, set->rules[i].key),
+            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING,
+                       policy_pointer(set, set->rules[i].key),
                        "this policy matches no method that is served");
 }
 
-struct tr_span tr_policy_source_names(struct tr_policy_set *set, struct tr_span method, struct tr_arena *arena)
+struct tr_span tr_policy_source_names(struct tr_policy_set *set, struct tr_span method,
+                                      struct tr_arena *arena)
 {
     uint32_t n = matching(set, method);
     if (n == 0)
@@ -303,7 +319,9 @@ struct walk {
 
 static void show_leaf(struct walk *w, const json_t *v, const char *default_text, const json_t *src)
 {
-    struct tr_span source = json_is_string(src) ? tr_span(json_string_value(src), json_string_length(src)) : TR_SPAN("default");
+    struct tr_span source = json_is_string(src)
+                                ? tr_span(json_string_value(src), json_string_length(src))
+                                : TR_SPAN("default");
     char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     if (text)
         w->fn(w->ctx, tr_buf_span(&w->path), tr_span_cstr(text), source);
@@ -317,7 +335,8 @@ static void walk_members(struct walk *w, const json_t *map, const json_t *source
 {
     const char *name;
     json_t *v;
-    json_object_foreach((json_t *)(uintptr_t)map, name, v) {
+    json_object_foreach((json_t *)(uintptr_t)map, name, v)
+    {
         size_t mark = w->path.len;
         if (tr_buf_printf(&w->path, ".%s", name))
             return;
@@ -327,7 +346,8 @@ static void walk_members(struct walk *w, const json_t *map, const json_t *source
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables */
-static void walk_keys(struct walk *w, const struct tr_keys *keys, const json_t *merged, const json_t *sources)
+static void walk_keys(struct walk *w, const struct tr_keys *keys, const json_t *merged,
+                      const json_t *sources)
 {
     for (uint32_t i = 0; i < keys->count; i++) {
         const struct tr_key *key = &keys->keys[i];
@@ -347,7 +367,9 @@ static void walk_keys(struct walk *w, const struct tr_keys *keys, const json_t *
 }
 
 void tr_policy_sources(struct tr_policy_set *set, struct tr_span method,
-                       void (*fn)(void *ctx, struct tr_span key, struct tr_span value, struct tr_span source), void *ctx)
+                       void (*fn)(void *ctx, struct tr_span key, struct tr_span value,
+                                  struct tr_span source),
+                       void *ctx)
 {
     uint32_t n = matching(set, method);
     json_t *merged, *sources;

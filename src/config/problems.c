@@ -1,9 +1,9 @@
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "base/num.h"
 #include "config/keys.h"
 #include "json/scan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 
 void tr_problems_init(struct tr_problems *problems, struct tr_arena *arena)
 {
@@ -11,7 +11,8 @@ void tr_problems_init(struct tr_problems *problems, struct tr_arena *arena)
     problems->tail = &problems->first;
 }
 
-void tr_problem(struct tr_problems *problems, enum tr_problem_level level, struct tr_span where, const char *fmt, ...)
+void tr_problem(struct tr_problems *problems, enum tr_problem_level level, struct tr_span where,
+                const char *fmt, ...)
 {
     char text[1024];
     va_list ap;
@@ -81,7 +82,8 @@ static bool enter(struct locate *l, enum tr_json_tok tok, uint32_t *ret_line, ui
     return false;
 }
 
-bool tr_json_locate(struct tr_span text, struct tr_span pointer, uint32_t *ret_line, uint32_t *ret_column)
+bool tr_json_locate(struct tr_span text, struct tr_span pointer, uint32_t *ret_line,
+                    uint32_t *ret_column)
 {
     struct tr_buf spill;
     struct locate l = {.rest = pointer};

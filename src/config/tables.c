@@ -1,14 +1,17 @@
-/* Every key of the configuration: name, default, bounds, meaning. The reference and the schema are printed from here. */
+/* Every key of the configuration: name, default, bounds, meaning. The reference and the schema are
+ * printed from here. */
 #include "config/config.h"
 #include "config/policy.h"
 
-#define COUNT(a)  (uint32_t)(sizeof(a) / sizeof((a)[0]))
-#define MS        ((uint64_t)1000000)
-#define SECOND    ((uint64_t)1000000000)
-#define KIB       ((uint64_t)1024)
-#define MIB       ((uint64_t)1024 * 1024)
-#define AT(s, m)  offsetof(struct s, m)
+#define COUNT(a) (uint32_t)(sizeof(a) / sizeof((a)[0]))
+#define MS       ((uint64_t)1000000)
+#define SECOND   ((uint64_t)1000000000)
+#define KIB      ((uint64_t)1024)
+#define MIB      ((uint64_t)1024 * 1024)
+#define AT(s, m) offsetof(struct s, m)
 
+/* One line a key, so that it reads as a table. */
+/* clang-format off */
 static const struct tr_key certificate_keys[] = {
     {.name = "certificate", .type = TR_KEY_PATH, .offset = AT(tr_cfg_certificate, certificate), .doc = "PEM file with the certificate chain, leaf first."},
     {.name = "private_key", .type = TR_KEY_PATH, .offset = AT(tr_cfg_certificate, private_key), .doc = "PEM file with its private key."},
@@ -141,3 +144,4 @@ static const struct tr_key policy_keys[] = {
     {.name = "remove_headers", .type = TR_KEY_OBJECT, .offset = AT(tr_policy, remove_headers), .default_text = "", .sub = &remove_headers_table, .doc = "Headers to remove."},
 };
 const struct tr_keys tr_policy_keys = {"policies.*", sizeof(struct tr_policy), policy_keys, COUNT(policy_keys)};
+/* clang-format on */

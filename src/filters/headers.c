@@ -1,4 +1,5 @@
-/* set_headers and remove_headers of a policy: the metadata to the backend, the headers to the client. */
+/* set_headers and remove_headers of a policy: the metadata to the backend, the headers to the
+ * client. */
 #include "filters/registry.h"
 #include "pipeline/exchange.h"
 
@@ -11,13 +12,15 @@ static void remove_name(struct tr_headers *h, struct tr_span name)
     h->count = kept;
 }
 
-static enum tr_err change(struct tr_exchange *x, struct tr_headers *h, const struct tr_strings *remove, const struct tr_pairs *set)
+static enum tr_err change(struct tr_exchange *x, struct tr_headers *h,
+                          const struct tr_strings *remove, const struct tr_pairs *set)
 {
     for (uint32_t i = 0; i < remove->count; i++)
         remove_name(h, remove->items[i]);
     for (uint32_t i = 0; i < set->count; i++) {
         remove_name(h, set->names[i]);
-        enum tr_err err = tr_headers_add(h, &x->hs->arena, set->names[i], set->values[i], tr_token_from(set->names[i]));
+        enum tr_err err = tr_headers_add(h, &x->hs->arena, set->names[i], set->values[i],
+                                         tr_token_from(set->names[i]));
         if (err)
             return err;
     }
@@ -42,7 +45,8 @@ static void on_response(struct tr_exchange *x, void *state)
     const struct tr_policy *p = x->policy;
     (void)state;
     if (p->remove_headers.response.count || p->set_headers.response.count)
-        (void)change(x, &x->resp_headers, &p->remove_headers.response, &p->set_headers.response); /* out of memory: as it was */
+        (void)change(x, &x->resp_headers, &p->remove_headers.response,
+                     &p->set_headers.response); /* out of memory: as it was */
 }
 
 const struct tr_filter tr_filter_headers = {

@@ -2,9 +2,9 @@
 #ifndef TR_FILTERS_REGISTRY_H
 #define TR_FILTERS_REGISTRY_H
 
-#include <stdint.h>
-
 #include "pipeline/filter.h"
+
+#include <stdint.h>
 
 const struct tr_filter *const *tr_filters_registry(uint32_t *ret_count);
 

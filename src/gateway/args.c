@@ -1,15 +1,21 @@
 #include "gateway/args.h"
 
+#include "gateway/cmd.h"
+
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "gateway/cmd.h"
-
 static const struct option longs[] = {
-    {"help", no_argument, NULL, 'h'},           {"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
-    {"data", required_argument, NULL, 'd'},     {"header", required_argument, NULL, 'H'}, {"port", required_argument, NULL, 'p'},
-    {"tls-certificate", required_argument, NULL, 'C'}, {"tls-key", required_argument, NULL, 'K'}, {NULL, 0, NULL, 0},
+    {"help", no_argument, NULL, 'h'},
+    {"config", required_argument, NULL, 'c'},
+    {"json", no_argument, NULL, 'j'},
+    {"data", required_argument, NULL, 'd'},
+    {"header", required_argument, NULL, 'H'},
+    {"port", required_argument, NULL, 'p'},
+    {"tls-certificate", required_argument, NULL, 'C'},
+    {"tls-key", required_argument, NULL, 'K'},
+    {NULL, 0, NULL, 0},
 };
 
 static int take(struct tr_args *a, int opt)
@@ -43,18 +49,21 @@ static int take(struct tr_args *a, int opt)
     }
 }
 
-int tr_args_parse(struct tr_args *args, int argc, char **argv, const char *allowed, bool need_config)
+int tr_args_parse(struct tr_args *args, int argc, char **argv, const char *allowed,
+                  bool need_config)
 {
     int opt;
     opterr = 0;
     optind = 1;
-    while ((opt = getopt_long(argc, argv, "hc:jd:H:p:", longs, NULL)) != -1) { /* NOLINT(concurrency-mt-unsafe) */
+    while ((opt = getopt_long(argc, argv, "hc:jd:H:p:", longs, NULL)) !=
+           -1) { /* NOLINT(concurrency-mt-unsafe) */
         if (opt == 'h') {
             (void)fputs(args->help, stdout);
             return 0;
         }
         if (opt == '?')
-            return tr_cmd_usage(args->verb, "unknown option, or one without its value: %s", argv[optind - 1]);
+            return tr_cmd_usage(args->verb, "unknown option, or one without its value: %s",
+                                argv[optind - 1]);
         if (!strchr(allowed, opt))
             return tr_cmd_usage(args->verb, "this verb has no option -%c", opt);
         int status = take(args, opt);

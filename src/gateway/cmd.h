@@ -1,11 +1,11 @@
-/* The verbs of the command line. Each gets its own arguments (argv[0] is the verb); returns the exit status: 0 success, 1 the
- * thing asked about is wrong, 2 usage. */
+/* The verbs of the command line. Each gets its own arguments (argv[0] is the verb); returns the
+ * exit status: 0 success, 1 the thing asked about is wrong, 2 usage. */
 #ifndef TR_GATEWAY_CMD_H
 #define TR_GATEWAY_CMD_H
 
-#include <stdio.h>
-
 #include "config/snapshot.h"
+
+#include <stdio.h>
 
 int tr_cmd_serve(int argc, char **argv);
 int tr_cmd_check(int argc, char **argv);

@@ -13,9 +13,10 @@ static void print_leaf(void *ctx, struct tr_span key, struct tr_span value, stru
     if (tr_span_eq(source, TR_SPAN("default")))
         return;
     if (s->leaves++ == 0)
-        (void)printf("policy of %.*s", (int)s->route->rpc->full_name.len, s->route->rpc->full_name.ptr);
-    (void)printf("%s  %.*s = %.*s   (%.*s)\n", s->leaves == 1 ? " and those with the same:\n" : "", (int)key.len, key.ptr,
-                 (int)value.len, value.ptr, (int)source.len, source.ptr);
+        (void)printf("policy of %.*s", (int)s->route->rpc->full_name.len,
+                     s->route->rpc->full_name.ptr);
+    (void)printf("%s  %.*s = %.*s   (%.*s)\n", s->leaves == 1 ? " and those with the same:\n" : "",
+                 (int)key.len, key.ptr, (int)value.len, value.ptr, (int)source.len, source.ptr);
 }
 
 /* Each effective policy once, with the source of each leaf that a policy of the file set. */
@@ -35,11 +36,13 @@ static void print_policies(const struct tr_snapshot *snap)
 
 int tr_cmd_check(int argc, char **argv)
 {
-    struct tr_args args = {.verb = "check",
-                           .help = "Usage: transom check --config FILE\n"
-                                   "Show every problem of the configuration, its descriptor sets and routes: place, JSON pointer, reason; and each\n"
-                                   "effective policy with the source of each key that is not the default.\n"
-                                   "Exit status 1 when there is an error; warnings alone are 0.\n"};
+    struct tr_args args = {
+        .verb = "check",
+        .help = "Usage: transom check --config FILE\n"
+                "Show every problem of the configuration, its descriptor sets and routes: place, "
+                "JSON pointer, reason; and each\n"
+                "effective policy with the source of each key that is not the default.\n"
+                "Exit status 1 when there is an error; warnings alone are 0.\n"};
     int status = tr_args_parse(&args, argc, argv, "c", true);
     if (status >= 0)
         return status;
@@ -54,9 +57,11 @@ int tr_cmd_check(int argc, char **argv)
         print_policies(snap);
     uint32_t errors = snap->problems.errors, warnings = snap->problems.warnings;
     if (err)
-        (void)printf("%s: %u error%s, %u warning%s\n", args.config, errors, errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s");
+        (void)printf("%s: %u error%s, %u warning%s\n", args.config, errors, errors == 1 ? "" : "s",
+                     warnings, warnings == 1 ? "" : "s");
     else
-        (void)printf("%s: ok, %u routes, %u warning%s\n", args.config, snap->route_count, warnings, warnings == 1 ? "" : "s");
+        (void)printf("%s: ok, %u routes, %u warning%s\n", args.config, snap->route_count, warnings,
+                     warnings == 1 ? "" : "s");
     tr_snapshot_unref(snap);
     return err ? 1 : 0;
 }

@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "bookstore_pb.h"
 #include "gateway/args.h"
 #include "gateway/cmd.h"
@@ -8,6 +6,8 @@
 #include "io/listener.h"
 #include "json/emit.h"
 
+#include <string.h>
+
 static enum tr_err put_string(struct tr_buf *out, const char *key, const char *value)
 {
     enum tr_err err = tr_buf_printf(out, "\"%s\":", key);
@@ -15,10 +15,12 @@ static enum tr_err put_string(struct tr_buf *out, const char *key, const char *v
 }
 
 /* The configuration of the demo, as a user would write it. */
-static enum tr_err write_config(const struct tr_args *args, struct tr_span backend, struct tr_buf *out)
+static enum tr_err write_config(const struct tr_args *args, struct tr_span backend,
+                                struct tr_buf *out)
 {
     const char *port = args->port ? args->port : "8080";
-    enum tr_err err = tr_buf_printf(out, "{\"listeners\":[{\"address\":\"127.0.0.1:%s\",\"health\":true}", port);
+    enum tr_err err =
+        tr_buf_printf(out, "{\"listeners\":[{\"address\":\"127.0.0.1:%s\",\"health\":true}", port);
     if (!err && args->tls_certificate) {
         err = tr_buf_printf(out, ",{\"address\":\"127.0.0.1:0\",\"tls\":{");
         if (!err)
@@ -31,10 +33,12 @@ static enum tr_err write_config(const struct tr_args *args, struct tr_span backe
             err = tr_buf_printf(out, "}}");
     }
     if (!err)
-        err = tr_buf_printf(out, "],\"workers\":1,\"drain_delay\":\"0s\",\"descriptors\":[\"@bookstore\"],"
-                                 "\"upstreams\":{\"books\":{\"endpoints\":[\"%.*s\"]}},"
-                                 "\"services\":[{\"name\":\"bookstore.v1.Bookstore\",\"upstream\":\"books\"}]}",
-                            (int)backend.len, backend.ptr);
+        err = tr_buf_printf(
+            out,
+            "],\"workers\":1,\"drain_delay\":\"0s\",\"descriptors\":[\"@bookstore\"],"
+            "\"upstreams\":{\"books\":{\"endpoints\":[\"%.*s\"]}},"
+            "\"services\":[{\"name\":\"bookstore.v1.Bookstore\",\"upstream\":\"books\"}]}",
+            (int)backend.len, backend.ptr);
     return err;
 }
 
@@ -53,13 +57,15 @@ static int run(const struct tr_args *args, struct tr_typepool *pool, struct tr_s
     struct tr_buf config;
     char text[TR_ADDR_TEXT_MAX];
     const struct tr_builtin_set builtin[] = {
-        {TR_SPAN("@bookstore"), tr_span((const char *)tr_bookstore_pb, tr_bookstore_pb_bytes)}, {{NULL, 0}, {NULL, 0}}};
+        {TR_SPAN("@bookstore"), tr_span((const char *)tr_bookstore_pb, tr_bookstore_pb_bytes)},
+        {{NULL, 0}, {NULL, 0}}};
     tr_buf_init(&config);
     enum tr_err err = tr_demo_backend_start(pool, &backend, st);
     if (!err)
         err = write_config(args, tr_addr_text(tr_demo_backend_addr(backend), text), &config);
     if (!err)
-        err = tr_snapshot_build(tr_buf_span(&config), TR_SPAN(""), builtin, TR_SNAPSHOT_FULL, &snap);
+        err =
+            tr_snapshot_build(tr_buf_span(&config), TR_SPAN(""), builtin, TR_SNAPSHOT_FULL, &snap);
     int status = 0;
     if (err && snap && snap->problems.first) {
         tr_cmd_problems(stderr, "demo", &snap->problems);
@@ -78,10 +84,13 @@ static int run(const struct tr_args *args, struct tr_typepool *pool, struct tr_s
 
 int tr_cmd_demo(int argc, char **argv)
 {
-    struct tr_args args = {.verb = "demo",
-                           .help = "Usage: transom demo [--port N] [--tls-certificate FILE --tls-key FILE]\n"
-                                   "Run the gateway on an embedded gRPC bookstore: a real gRPC server on loopback, in the same process.\n"
-                                   "Port 0 takes a free one. With a certificate a second listener speaks TLS on a free port.\n"};
+    struct tr_args args = {
+        .verb = "demo",
+        .help = "Usage: transom demo [--port N] [--tls-certificate FILE --tls-key FILE]\n"
+                "Run the gateway on an embedded gRPC bookstore: a real gRPC server on loopback, in "
+                "the same process.\n"
+                "Port 0 takes a free one. With a certificate a second listener speaks TLS on a "
+                "free port.\n"};
     int status = tr_args_parse(&args, argc, argv, "pCK", false);
     if (status >= 0)
         return status;
@@ -97,7 +106,8 @@ int tr_cmd_demo(int argc, char **argv)
     tr_status_clear(&st);
     enum tr_err err = tr_typepool_new(&pool);
     if (!err)
-        err = tr_typepool_add(pool, tr_span((const char *)tr_bookstore_pb, tr_bookstore_pb_bytes), &st);
+        err = tr_typepool_add(pool, tr_span((const char *)tr_bookstore_pb, tr_bookstore_pb_bytes),
+                              &st);
     if (!err)
         err = tr_typepool_link(pool, NULL, NULL, &st);
     if (!err && !tr_typepool_service(pool, TR_SPAN("bookstore.v1.Bookstore")))

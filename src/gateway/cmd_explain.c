@@ -1,6 +1,4 @@
 /* `transom explain`: what the gateway would do with one request, without sending anything. */
-#include <string.h>
-
 #include "gateway/args.h"
 #include "gateway/cmd.h"
 #include "http/coding.h"
@@ -13,6 +11,8 @@
 #include "transcode/mask.h"
 #include "transcode/pb2json.h"
 #include "transcode/query.h"
+
+#include <string.h>
 
 struct explain {
     struct tr_snapshot *snap;
@@ -52,8 +52,9 @@ static void near_miss(void *ctx, void *target, struct tr_span reason)
 {
     const struct tr_route *r = target;
     (void)ctx;
-    (void)printf("  %.*s %.*s (%.*s): %.*s\n", (int)r->verb.len, r->verb.ptr, (int)r->template_text.len, r->template_text.ptr,
-                 (int)r->rpc->full_name.len, r->rpc->full_name.ptr, (int)reason.len, reason.ptr);
+    (void)printf("  %.*s %.*s (%.*s): %.*s\n", (int)r->verb.len, r->verb.ptr,
+                 (int)r->template_text.len, r->template_text.ptr, (int)r->rpc->full_name.len,
+                 r->rpc->full_name.ptr, (int)reason.len, reason.ptr);
 }
 
 static enum tr_err add_header(struct explain *e, const char *text)
@@ -82,7 +83,9 @@ static int find_route(struct explain *e)
     const struct tr_header *type = tr_headers_find(&e->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
     if (type && tr_is_grpc_type(type->value)) {
         e->route = tr_snapshot_native(e->snap, e->head.path);
-        return e->route && e->head.method == TR_METHOD_POST ? -1 : refused(e, TR_ERR_METHOD_UNIMPLEMENTED);
+        return e->route && e->head.method == TR_METHOD_POST
+                   ? -1
+                   : refused(e, TR_ERR_METHOD_UNIMPLEMENTED);
     }
     if (tr_span_eq(e->head.path, TR_SPAN("*"))) {
         (void)printf("answered: 204, no backend is asked\n");
@@ -96,9 +99,12 @@ static int find_route(struct explain *e)
         e->route = e->match.target;
         return -1;
     }
-    allow = e->match.result == TR_MATCH_METHOD ? tr_router_allow(e->snap->router, e->head.path, &e->arena) : TR_SPAN("");
+    allow = e->match.result == TR_MATCH_METHOD
+                ? tr_router_allow(e->snap->router, e->head.path, &e->arena)
+                : TR_SPAN("");
     if (allow.len && e->head.method == TR_METHOD_OPTIONS) {
-        (void)printf("answered: 204 with Allow: %.*s; no backend is asked\n", (int)allow.len, allow.ptr);
+        (void)printf("answered: 204 with Allow: %.*s; no backend is asked\n", (int)allow.len,
+                     allow.ptr);
         return 0;
     }
     if (allow.len)
@@ -106,8 +112,10 @@ static int find_route(struct explain *e)
     else
         (void)printf("no route matches");
     (void)printf("\nnear misses:\n");
-    tr_router_near_misses(e->snap->router, e->head.method, e->head.method_text, e->head.path, near_miss, e);
-    return refused(e, e->match.result == TR_MATCH_METHOD ? TR_ERR_METHOD_NOT_ALLOWED : TR_ERR_ROUTE_NOT_FOUND);
+    tr_router_near_misses(e->snap->router, e->head.method, e->head.method_text, e->head.path,
+                          near_miss, e);
+    return refused(e, e->match.result == TR_MATCH_METHOD ? TR_ERR_METHOD_NOT_ALLOWED
+                                                         : TR_ERR_ROUTE_NOT_FOUND);
 }
 
 static enum tr_err bind_path(struct explain *e)
@@ -118,10 +126,12 @@ static enum tr_err bind_path(struct explain *e)
         struct tr_span value;
         const struct tr_capture *c = &e->match.captures[i];
         size_t var = (size_t)(c->var - e->match.tmpl->vars);
-        enum tr_err err = tr_capture_decode(c, (enum tr_path_unescape)e->route->policy->path_unescape, &e->arena, &value);
+        enum tr_err err = tr_capture_decode(
+            c, (enum tr_path_unescape)e->route->policy->path_unescape, &e->arena, &value);
         if (err)
             return err;
-        (void)printf("  %.*s = \"%.*s\"\n", (int)c->var->field_path.len, c->var->field_path.ptr, (int)value.len, value.ptr);
+        (void)printf("  %.*s = \"%.*s\"\n", (int)c->var->field_path.len, c->var->field_path.ptr,
+                     (int)value.len, value.ptr);
         err = tr_bind_value(plan->path_binds[var], value, &e->binds, &e->st);
         if (err)
             return err;
@@ -146,21 +156,25 @@ static enum tr_err bind_query(struct explain *e)
     enum tr_err err = TR_OK;
     const struct tr_field_tree *fields;
     if (e->head.query.ptr && e->head.query.len)
-        err = tr_query_bind(e->route->rpc->input, e->head.query, &opts, &e->arena, &e->binds, &e->query, &e->st);
+        err = tr_query_bind(e->route->rpc->input, e->head.query, &opts, &e->arena, &e->binds,
+                            &e->query, &e->st);
     if (!err && e->query.sys.fields.len)
-        err = tr_field_tree_compile(&e->arena, e->route->rpc->output, plan->resp_field, e->query.sys.fields, &fields, &e->st);
+        err = tr_field_tree_compile(&e->arena, e->route->rpc->output, plan->resp_field,
+                                    e->query.sys.fields, &fields, &e->st);
     return err;
 }
 
 static enum tr_err print_message(struct explain *e)
 {
     struct tr_buf json;
-    struct tr_pb2json_opts opts = {.pool = e->snap->pool, .pretty = true, .unknown_any_as_base64 = true};
+    struct tr_pb2json_opts opts = {
+        .pool = e->snap->pool, .pretty = true, .unknown_any_as_base64 = true};
     tr_buf_init(&json);
-    enum tr_err err = tr_pb2json(e->route->rpc->input, tr_buf_span(&e->wire), &opts, &json, &e->arena, &e->st);
+    enum tr_err err =
+        tr_pb2json(e->route->rpc->input, tr_buf_span(&e->wire), &opts, &json, &e->arena, &e->st);
     if (!err)
-        (void)printf("gRPC request %.*s:\n%.*s\n", (int)e->route->rpc->input->full_name.len, e->route->rpc->input->full_name.ptr,
-                     (int)json.len, json.ptr);
+        (void)printf("gRPC request %.*s:\n%.*s\n", (int)e->route->rpc->input->full_name.len,
+                     e->route->rpc->input->full_name.ptr, (int)json.len, json.ptr);
     tr_buf_fini(&json);
     return err;
 }
@@ -182,7 +196,8 @@ static enum tr_err message_end(struct explain *e, bool mask_wanted)
 }
 
 /* One value, or those of a client stream: an array, or one behind the other. */
-static enum tr_err json_values(struct explain *e, struct tr_json_scan *scan, const struct tr_json2pb_opts *opts, bool mask_wanted)
+static enum tr_err json_values(struct explain *e, struct tr_json_scan *scan,
+                               const struct tr_json2pb_opts *opts, bool mask_wanted)
 {
     bool stream = e->route->rpc->client_streaming, array = false, closed = false;
     for (;;) {
@@ -203,7 +218,8 @@ static enum tr_err json_values(struct explain *e, struct tr_json_scan *scan, con
         if (closed)
             continue;
         tr_json_scan_unread(scan);
-        struct tr_json2pb *j = tr_json2pb_new(&e->arena, e->route->rpc->input, e->route->plan->body_field, opts, &e->wire);
+        struct tr_json2pb *j = tr_json2pb_new(&e->arena, e->route->rpc->input,
+                                              e->route->plan->body_field, opts, &e->wire);
         enum tr_err err = j ? tr_json2pb_run(j, scan, &e->st) : TR_ERR_NOMEM;
         if (!err)
             err = message_end(e, mask_wanted);
@@ -216,7 +232,8 @@ static enum tr_err json_body(struct explain *e, struct tr_span data)
 {
     const struct tr_policy *p = e->route->policy;
     bool mask_wanted = e->route->plan->mask_field && !e->query.mask_set;
-    struct tr_json2pb_opts opts = {.pool = e->snap->pool, .ignore_unknown = p->unknown_fields == TR_UNKNOWN_IGNORE,
+    struct tr_json2pb_opts opts = {.pool = e->snap->pool,
+                                   .ignore_unknown = p->unknown_fields == TR_UNKNOWN_IGNORE,
                                    .max_bytes = (size_t)p->max_request_bytes};
     struct tr_json_scan scan;
     struct tr_buf spill;
@@ -225,7 +242,8 @@ static enum tr_err json_body(struct explain *e, struct tr_span data)
         opts.on_path_ctx = &e->mask;
     }
     tr_buf_init(&spill);
-    tr_json_scan_init(&scan, e->route->rpc->client_streaming ? TR_JSON_MULTI : TR_JSON_SINGLE, 100, &spill, SIZE_MAX / 8);
+    tr_json_scan_init(&scan, e->route->rpc->client_streaming ? TR_JSON_MULTI : TR_JSON_SINGLE, 100,
+                      &spill, SIZE_MAX / 8);
     tr_json_scan_feed(&scan, data, true);
     enum tr_err err = json_values(e, &scan, &opts, mask_wanted);
     tr_buf_fini(&spill);
@@ -253,12 +271,14 @@ static enum tr_err bytes_body(struct explain *e, struct tr_span data)
         if (!err)
             err = put_record(&inner, 2, data);
     } else if (f && (f->type != TR_FT_MESSAGE || f->flags & TR_FF_REPEATED)) {
-        err = tr_fail(&e->st, TR_ERR_UNSUPPORTED_MEDIA_TYPE, "the body is not a message: Content-Type must be application/json");
+        err = tr_fail(&e->st, TR_ERR_UNSUPPORTED_MEDIA_TYPE,
+                      "the body is not a message: Content-Type must be application/json");
     } else {
         err = tr_buf_append(&inner, data);
     }
     if (!err)
-        err = f ? put_record(&e->wire, f->number, tr_buf_span(&inner)) : tr_buf_append(&e->wire, tr_buf_span(&inner));
+        err = f ? put_record(&e->wire, f->number, tr_buf_span(&inner))
+                : tr_buf_append(&e->wire, tr_buf_span(&inner));
     tr_buf_fini(&inner);
     return err ? err : message_end(e, false);
 }
@@ -266,12 +286,16 @@ static enum tr_err bytes_body(struct explain *e, struct tr_span data)
 /* The request messages as the backend would get them, in the order in which the gateway looks. */
 static enum tr_err build_messages(struct explain *e, struct tr_span data)
 {
-    const struct tr_header *coding = tr_headers_find(&e->head.headers, TR_TOKEN_CONTENT_ENCODING, NULL);
+    const struct tr_header *coding =
+        tr_headers_find(&e->head.headers, TR_TOKEN_CONTENT_ENCODING, NULL);
     tr_mask_init(&e->mask, &e->arena);
     enum tr_err err = bind_query(e);
     if (!err)
-        err = tr_input_choose(&e->head.headers, e->route->plan, data.len == 0, &e->input, &e->content_type, &e->st);
-    if (!err && coding && (tr_coding_from(coding->value) == TR_CODING_UNKNOWN || tr_coding_from(coding->value) == TR_CODING_DEFLATE))
+        err = tr_input_choose(&e->head.headers, e->route->plan, data.len == 0, &e->input,
+                              &e->content_type, &e->st);
+    if (!err && coding &&
+        (tr_coding_from(coding->value) == TR_CODING_UNKNOWN ||
+         tr_coding_from(coding->value) == TR_CODING_DEFLATE))
         err = TR_ERR_UNSUPPORTED_CODING;
     if (!err)
         err = bind_path(e);
@@ -286,15 +310,17 @@ static enum tr_err build_messages(struct explain *e, struct tr_span data)
 static void print_key(void *ctx, struct tr_span key, struct tr_span value, struct tr_span source)
 {
     (void)ctx;
-    (void)printf("  %.*s = %.*s   (%.*s)\n", (int)key.len, key.ptr, (int)value.len, value.ptr, (int)source.len, source.ptr);
+    (void)printf("  %.*s = %.*s   (%.*s)\n", (int)key.len, key.ptr, (int)value.len, value.ptr,
+                 (int)source.len, source.ptr);
 }
 
 static int describe(struct explain *e, const char *data)
 {
     const struct tr_route *r = e->route;
     uint64_t deadline;
-    (void)printf("route: %.*s %.*s\nmethod: %.*s%s\n", (int)r->verb.len, r->verb.ptr, (int)r->template_text.len, r->template_text.ptr,
-                 (int)r->rpc->full_name.len, r->rpc->full_name.ptr, r->native ? " (native gRPC)" : "");
+    (void)printf("route: %.*s %.*s\nmethod: %.*s%s\n", (int)r->verb.len, r->verb.ptr,
+                 (int)r->template_text.len, r->template_text.ptr, (int)r->rpc->full_name.len,
+                 r->rpc->full_name.ptr, r->native ? " (native gRPC)" : "");
     enum tr_err err = TR_OK;
     if (!r->native)
         err = build_messages(e, data ? tr_span_cstr(data) : TR_SPAN(""));
@@ -328,7 +354,8 @@ static int explain(struct explain *e, const struct tr_args *args)
             return tr_cmd_usage("explain", "a header is 'name: value', not '%s'", args->headers[i]);
     enum tr_err err = TR_OK;
     if (!tr_headers_find(&e->head.headers, TR_TOKEN_HOST, NULL))
-        err = tr_headers_add(&e->head.headers, &e->arena, TR_SPAN("host"), TR_SPAN("localhost"), TR_TOKEN_HOST);
+        err = tr_headers_add(&e->head.headers, &e->arena, TR_SPAN("host"), TR_SPAN("localhost"),
+                             TR_TOKEN_HOST);
     if (!err)
         err = tr_req_head_finish(&e->head, tr_span_cstr(args->rest[1]), &e->st);
     if (err)
@@ -339,11 +366,14 @@ static int explain(struct explain *e, const struct tr_args *args)
 
 int tr_cmd_explain(int argc, char **argv)
 {
-    struct tr_args args = {.verb = "explain",
-                           .help = "Usage: transom explain --config FILE VERB URL [-H 'name: value']... [-d BODY]\n"
-                                   "Say what the gateway would do with one request: the matched rule, captured fields, the gRPC request as JSON,\n"
-                                   "the effective policy with the source of each key, the upstream; or why each near miss did not match.\n"
-                                   "Nothing is sent. Exit status 1 when the request would be refused.\n"};
+    struct tr_args args = {
+        .verb = "explain",
+        .help = "Usage: transom explain --config FILE VERB URL [-H 'name: value']... [-d BODY]\n"
+                "Say what the gateway would do with one request: the matched rule, captured "
+                "fields, the gRPC request as JSON,\n"
+                "the effective policy with the source of each key, the upstream; or why each near "
+                "miss did not match.\n"
+                "Nothing is sent. Exit status 1 when the request would be refused.\n"};
     int status = tr_args_parse(&args, argc, argv, "cHd", true);
     if (status >= 0)
         return status;

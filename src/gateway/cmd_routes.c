@@ -10,9 +10,11 @@ static enum tr_err json_pair(struct tr_buf *out, const char *name, struct tr_spa
     return err || last ? err : tr_buf_push(out, ',');
 }
 
-static enum tr_err json_route(struct tr_buf *out, struct tr_snapshot *snap, const struct tr_route *r, bool first)
+static enum tr_err json_route(struct tr_buf *out, struct tr_snapshot *snap,
+                              const struct tr_route *r, bool first)
 {
-    struct tr_span sources = tr_policy_source_names(snap->policies, r->rpc->full_name, &snap->arena);
+    struct tr_span sources =
+        tr_policy_source_names(snap->policies, r->rpc->full_name, &snap->arena);
     enum tr_err err = tr_buf_printf(out, "%s{", first ? "" : ",\n ");
     if (!err)
         err = json_pair(out, "verb", r->verb, false);
@@ -35,15 +37,22 @@ static void print_text(struct tr_snapshot *snap)
     for (uint32_t i = 0; i < snap->route_count; i++) {
         const struct tr_route *r = snap->routes[i];
         verb_width = (int)r->verb.len > verb_width ? (int)r->verb.len : verb_width;
-        path_width = (int)r->template_text.len > path_width && r->template_text.len <= 80 ? (int)r->template_text.len : path_width;
-        name_width = (int)r->rpc->full_name.len > name_width && r->rpc->full_name.len <= 60 ? (int)r->rpc->full_name.len : name_width;
+        path_width = (int)r->template_text.len > path_width && r->template_text.len <= 80
+                         ? (int)r->template_text.len
+                         : path_width;
+        name_width = (int)r->rpc->full_name.len > name_width && r->rpc->full_name.len <= 60
+                         ? (int)r->rpc->full_name.len
+                         : name_width;
     }
-    (void)printf("%-*s  %-*s  %-*s  %-7s  %s\n", verb_width, "VERB", path_width, "TEMPLATE", name_width, "METHOD", "DIALECT", "POLICIES");
+    (void)printf("%-*s  %-*s  %-*s  %-7s  %s\n", verb_width, "VERB", path_width, "TEMPLATE",
+                 name_width, "METHOD", "DIALECT", "POLICIES");
     for (uint32_t i = 0; i < snap->route_count; i++) {
         const struct tr_route *r = snap->routes[i];
-        struct tr_span sources = tr_policy_source_names(snap->policies, r->rpc->full_name, &snap->arena);
-        (void)printf("%-*.*s  %-*.*s  %-*.*s  %-7s  %.*s\n", verb_width, (int)r->verb.len, r->verb.ptr, path_width,
-                     (int)r->template_text.len, r->template_text.ptr, name_width, (int)r->rpc->full_name.len, r->rpc->full_name.ptr,
+        struct tr_span sources =
+            tr_policy_source_names(snap->policies, r->rpc->full_name, &snap->arena);
+        (void)printf("%-*.*s  %-*.*s  %-*.*s  %-7s  %.*s\n", verb_width, (int)r->verb.len,
+                     r->verb.ptr, path_width, (int)r->template_text.len, r->template_text.ptr,
+                     name_width, (int)r->rpc->full_name.len, r->rpc->full_name.ptr,
                      r->native ? "grpc" : "rest", (int)sources.len, sources.ptr);
     }
 }
@@ -52,7 +61,8 @@ int tr_cmd_routes(int argc, char **argv)
 {
     struct tr_args args = {.verb = "routes",
                            .help = "Usage: transom routes --config FILE [--json]\n"
-                                   "Print the route table: verb, template, method, dialect, and the policies that hold, general to specific.\n"};
+                                   "Print the route table: verb, template, method, dialect, and "
+                                   "the policies that hold, general to specific.\n"};
     int status = tr_args_parse(&args, argc, argv, "cj", true);
     if (status >= 0)
         return status;

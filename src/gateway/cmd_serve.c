@@ -1,17 +1,19 @@
-#include <string.h>
-
 #include "base/log.h"
 #include "gateway/args.h"
 #include "gateway/cmd.h"
 #include "gateway/server.h"
 
+#include <string.h>
+
 int tr_cmd_serve(int argc, char **argv)
 {
-    struct tr_args args = {.verb = "serve",
-                           .help = "Usage: transom serve --config FILE\n"
-                                   "Run the gateway. When ready, one line with every listening address is printed.\n\n"
-                                   "SIGTERM and SIGINT drain: /readyz fails, drain_delay passes, connections are asked to go, requests\n"
-                                   "finish within drain_timeout. A second signal stops at once.\n"};
+    struct tr_args args = {
+        .verb = "serve",
+        .help = "Usage: transom serve --config FILE\n"
+                "Run the gateway. When ready, one line with every listening address is printed.\n\n"
+                "SIGTERM and SIGINT drain: /readyz fails, drain_delay passes, connections are "
+                "asked to go, requests\n"
+                "finish within drain_timeout. A second signal stops at once.\n"};
     int status = tr_args_parse(&args, argc, argv, "c", true);
     if (status >= 0)
         return status;

@@ -1,7 +1,5 @@
 #include "gateway/demo_backend.h"
 
-#include <pthread.h>
-
 #include "base/alloc.h"
 #include "base/bufpool.h"
 #include "base/num.h"
@@ -10,6 +8,8 @@
 #include "proto/wire.h"
 #include "transcode/frame.h"
 #include "transcode/rpcstatus.h"
+
+#include <pthread.h>
 
 #define REQUEST_MAX ((size_t)4 * 1024 * 1024)
 
@@ -57,7 +57,8 @@ static enum tr_err send_head(struct call *c)
     if (c->head_sent)
         return TR_OK;
     c->head_sent = true;
-    enum tr_err err = tr_headers_add(&head.headers, &c->hs->arena, TR_SPAN("content-type"), TR_SPAN("application/grpc"), TR_TOKEN_CONTENT_TYPE);
+    enum tr_err err = tr_headers_add(&head.headers, &c->hs->arena, TR_SPAN("content-type"),
+                                     TR_SPAN("application/grpc"), TR_TOKEN_CONTENT_TYPE);
     return err ? err : c->hs->ops->send_head(c->hs, &head, false);
 }
 
@@ -83,11 +84,13 @@ static void end(struct call *c, struct tr_demo_reply reply)
     struct tr_buf text = tr_bufpool_get(&c->backend->bufs);
     enum tr_err err = digits ? send_head(c) : TR_ERR_NOMEM;
     if (!err)
-        err = tr_headers_add(&trailers, arena, TR_SPAN("grpc-status"), tr_span(digits, tr_num_u64(digits, reply.code)), TR_TOKEN_GRPC_STATUS);
+        err = tr_headers_add(&trailers, arena, TR_SPAN("grpc-status"),
+                             tr_span(digits, tr_num_u64(digits, reply.code)), TR_TOKEN_GRPC_STATUS);
     if (!err && reply.text.len)
         err = tr_rpcstatus_encode_message(&text, reply.text);
     if (!err && text.len)
-        err = tr_headers_add(&trailers, arena, TR_SPAN("grpc-message"), tr_arena_copy(arena, tr_buf_span(&text)), TR_TOKEN_GRPC_MESSAGE);
+        err = tr_headers_add(&trailers, arena, TR_SPAN("grpc-message"),
+                             tr_arena_copy(arena, tr_buf_span(&text)), TR_TOKEN_GRPC_MESSAGE);
     tr_bufpool_put(&c->backend->bufs, &text);
     if (!err)
         err = c->hs->ops->send_trailers(c->hs, &trailers);
@@ -99,7 +102,9 @@ static void end(struct call *c, struct tr_demo_reply reply)
 static void finish_unary(struct call *c)
 {
     struct tr_buf out = tr_bufpool_get(&c->backend->bufs);
-    struct tr_demo_reply reply = tr_demo_store_call(c->backend->store, c->method, tr_buf_span(&c->request), tr_loop_unix_s(c->backend->loop), &out);
+    struct tr_demo_reply reply =
+        tr_demo_store_call(c->backend->store, c->method, tr_buf_span(&c->request),
+                           tr_loop_unix_s(c->backend->loop), &out);
     if (c->messages != 1)
         reply = (struct tr_demo_reply){13, TR_SPAN("a unary call has one message")};
     if (reply.code == 0 && send_message(c, tr_buf_span(&out)))
@@ -112,7 +117,8 @@ static void finish_stream_books(struct call *c)
 {
     struct tr_span book;
     struct tr_demo_reply reply = {0, TR_SPAN("")};
-    for (uint32_t i = 0; tr_demo_store_stream(c->backend->store, tr_buf_span(&c->request), i, &book); i++) {
+    for (uint32_t i = 0;
+         tr_demo_store_stream(c->backend->store, tr_buf_span(&c->request), i, &book); i++) {
         if (send_message(c, book)) {
             reply = (struct tr_demo_reply){8, TR_SPAN("out of memory")};
             break;
@@ -176,10 +182,12 @@ static enum tr_err with_parent(struct call *c, struct tr_span message, struct tr
 /* ImportBooks: each CreateBookRequest as it comes; an error ends the call early. */
 static struct tr_demo_reply import_one(struct call *c, struct tr_span message)
 {
-    struct tr_buf out = tr_bufpool_get(&c->backend->bufs), request = tr_bufpool_get(&c->backend->bufs);
+    struct tr_buf out = tr_bufpool_get(&c->backend->bufs),
+                  request = tr_bufpool_get(&c->backend->bufs);
     struct tr_demo_reply reply = {8, TR_SPAN("out of memory")};
     if (with_parent(c, message, &request) == TR_OK)
-        reply = tr_demo_store_call(c->backend->store, TR_SPAN("CreateBook"), tr_buf_span(&request), tr_loop_unix_s(c->backend->loop), &out);
+        reply = tr_demo_store_call(c->backend->store, TR_SPAN("CreateBook"), tr_buf_span(&request),
+                                   tr_loop_unix_s(c->backend->loop), &out);
     tr_bufpool_put(&c->backend->bufs, &out);
     tr_bufpool_put(&c->backend->bufs, &request);
     return reply;
@@ -240,7 +248,8 @@ static const struct tr_hsink_ops sink_ops = {
     .on_body_error = on_gone,
 };
 
-static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, const struct tr_status *st)
+static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused,
+                       const struct tr_status *st)
 {
     static const struct tr_span prefix = TR_SPAN_INIT("/bookstore.v1.Bookstore/");
     struct tr_demo_backend *b = ctx;
@@ -264,7 +273,8 @@ static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, co
         finish(c);
 }
 
-/* ---- connections and the thread --------------------------------------------------------------------------------------- */
+/* ---- connections and the thread
+ * --------------------------------------------------------------------------------------- */
 
 static void on_conn_closed(void *ctx, struct tr_hconn *conn)
 {
@@ -317,7 +327,8 @@ static void free_all(struct tr_demo_backend *b)
     tr_free(b);
 }
 
-enum tr_err tr_demo_backend_start(const struct tr_typepool *pool, struct tr_demo_backend **ret_backend, struct tr_status *st)
+enum tr_err tr_demo_backend_start(const struct tr_typepool *pool,
+                                  struct tr_demo_backend **ret_backend, struct tr_status *st)
 {
     const uint64_t second = 1000000000u;
     struct tr_demo_backend *b = tr_calloc(1, sizeof *b);
@@ -327,10 +338,18 @@ enum tr_err tr_demo_backend_start(const struct tr_typepool *pool, struct tr_demo
     tr_list_init(&b->conns);
     tr_block_cache_init(&b->blocks, 64);
     tr_bufpool_init(&b->bufs);
-    b->limits = (struct tr_hlimits){.max_headers = 100, .max_header_bytes = 65536, .max_path_bytes = 8192, .max_concurrent_streams = 1000,
-                                    .max_buffered_bytes = 64u << 20, .header_timeout_ns = 10 * second, .body_idle_timeout_ns = 300 * second,
-                                    .write_timeout_ns = 60 * second, .keepalive_timeout_ns = 3600 * second, .max_resets = 100000};
-    b->service = (struct tr_hservice){.ctx = b, .on_request = on_request, .on_conn_closed = on_conn_closed};
+    b->limits = (struct tr_hlimits){.max_headers = 100,
+                                    .max_header_bytes = 65536,
+                                    .max_path_bytes = 8192,
+                                    .max_concurrent_streams = 1000,
+                                    .max_buffered_bytes = 64u << 20,
+                                    .header_timeout_ns = 10 * second,
+                                    .body_idle_timeout_ns = 300 * second,
+                                    .write_timeout_ns = 60 * second,
+                                    .keepalive_timeout_ns = 3600 * second,
+                                    .max_resets = 100000};
+    b->service =
+        (struct tr_hservice){.ctx = b, .on_request = on_request, .on_conn_closed = on_conn_closed};
     b->stop_mail.fn = on_stop;
     enum tr_err err = tr_demo_store_new(pool, &b->store);
     if (!err)
@@ -339,10 +358,12 @@ enum tr_err tr_demo_backend_start(const struct tr_typepool *pool, struct tr_demo
         err = tr_loop_new(&b->loop);
     if (!err)
         err = tr_mailbox_new(b->loop, b, &b->mailbox);
-    b->h = (struct tr_hworker){.loop = b->loop, .blocks = &b->blocks, .bufs = &b->bufs, .err_counts = b->err_counts};
+    b->h = (struct tr_hworker){
+        .loop = b->loop, .blocks = &b->blocks, .bufs = &b->bufs, .err_counts = b->err_counts};
     b->h.read_buf = tr_malloc(TR_HREAD_BYTES);
     if (!err)
-        err = b->h.read_buf ? tr_listener_open(b->loop, &addr, on_accept, b, &b->listener, st) : TR_ERR_NOMEM;
+        err = b->h.read_buf ? tr_listener_open(b->loop, &addr, on_accept, b, &b->listener, st)
+                            : TR_ERR_NOMEM;
     if (!err && pthread_create(&b->thread, NULL, thread_main, b) != 0)
         err = TR_ERR_IO;
     if (err)

@@ -1,10 +1,10 @@
 #include "gateway/front.h"
 
-#include <unistd.h>
-
 #include "base/alloc.h"
 #include "base/counter.h"
 #include "base/log.h"
+
+#include <unistd.h>
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_LEN (sizeof preface - 1)
@@ -43,8 +43,9 @@ static void hand_on(struct front *f, bool h2, struct tr_span first)
     struct tr_hconn *conn = NULL;
     tr_timer_stop(&f->timer);
     tr_list_remove(&f->node);
-    enum tr_err err = h2 ? tr_h2_conn_new(&w->h, &w->p.snap->limits, &w->service, f->stream, first, f, &conn)
-                         : tr_h1_conn_new(&w->h, &w->p.snap->limits, &w->service, f->stream, first, f, &conn);
+    enum tr_err err =
+        h2 ? tr_h2_conn_new(&w->h, &w->p.snap->limits, &w->service, f->stream, first, f, &conn)
+           : tr_h1_conn_new(&w->h, &w->p.snap->limits, &w->service, f->stream, first, f, &conn);
     if (err) {
         tr_count(&w->h.err_counts[err]);
         tr_stream_close(f->stream, true);
@@ -86,8 +87,8 @@ static void on_ready(void *ctx, enum tr_err err)
     if (err) {
         tr_count(&f->worker->stats.tls_failures);
         tr_count(&f->worker->h.err_counts[TR_ERR_TLS]);
-        tr_log(TR_LOG_DEBUG, "TLS handshake with %.*s failed: %.*s", (int)f->peer.ip_len, f->peer.ip,
-               (int)tr_stream_error(f->stream).len, tr_stream_error(f->stream).ptr);
+        tr_log(TR_LOG_DEBUG, "TLS handshake with %.*s failed: %.*s", (int)f->peer.ip_len,
+               f->peer.ip, (int)tr_stream_error(f->stream).len, tr_stream_error(f->stream).ptr);
         drop(f, false);
         return;
     }
@@ -99,7 +100,8 @@ static void on_writable(void *ctx)
     (void)ctx;
 }
 
-static const struct tr_stream_events events = {.on_ready = on_ready, .on_readable = on_readable, .on_writable = on_writable};
+static const struct tr_stream_events events = {
+    .on_ready = on_ready, .on_readable = on_readable, .on_writable = on_writable};
 
 static void on_timeout(struct tr_timer *timer)
 {
@@ -112,7 +114,8 @@ static void on_timeout(struct tr_timer *timer)
     drop(f, !silent);
 }
 
-void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, const struct tr_addr *peer)
+void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd,
+                     const struct tr_addr *peer)
 {
     uint32_t open = atomic_fetch_add_explicit(&l->shared->connections, 1, memory_order_relaxed);
     struct front *f = open < l->conf->cfg->max_connections ? tr_calloc(1, sizeof *f) : NULL;
@@ -139,7 +142,8 @@ void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, 
         return;
     }
     const struct tr_cfg_limits *limits = &w->p.snap->config.limits;
-    (void)tr_timer_start(&f->timer, f->peer.tls ? limits->tls_handshake_timeout : limits->keepalive_timeout);
+    (void)tr_timer_start(&f->timer,
+                         f->peer.tls ? limits->tls_handshake_timeout : limits->keepalive_timeout);
     tr_list_push_back(&w->fronts, &f->node);
     if (!f->peer.tls)
         tr_stream_want(f->stream, true, false);
@@ -147,6 +151,6 @@ void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, 
 
 void tr_front_close_all(struct tr_worker *w)
 {
-    tr_list_for_each(it, next, &w->fronts)
+    tr_list_for_each (it, next, &w->fronts)
         drop(tr_container_of(it, struct front, node), false);
 }

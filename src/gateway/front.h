@@ -5,7 +5,8 @@
 #include "gateway/worker.h"
 
 /* Owns fd. Refuses (closes) above the listener's max_connections. */
-void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd, const struct tr_addr *peer);
+void tr_front_accept(struct tr_worker *w, struct tr_worker_listener *l, int fd,
+                     const struct tr_addr *peer);
 /* Ends those that have no codec yet. */
 void tr_front_close_all(struct tr_worker *w);
 /* Of a connection that ended: gives its place on the listener back. */

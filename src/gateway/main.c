@@ -1,7 +1,7 @@
+#include "gateway/cmd.h"
+
 #include <stdarg.h>
 #include <string.h>
-
-#include "gateway/cmd.h"
 
 struct verb {
     const char *name;
@@ -22,11 +22,13 @@ static const struct verb verbs[] = {
 
 static void help(FILE *out)
 {
-    (void)fprintf(out, "Usage: transom VERB [OPTION]...\n"
-                       "A gateway from REST/JSON and gRPC over HTTP/1.1 and HTTP/2 to gRPC backends.\n\n");
+    (void)fprintf(
+        out, "Usage: transom VERB [OPTION]...\n"
+             "A gateway from REST/JSON and gRPC over HTTP/1.1 and HTTP/2 to gRPC backends.\n\n");
     for (size_t i = 0; i < VERBS; i++)
         (void)fprintf(out, "  %-10s %s\n", verbs[i].name, verbs[i].help);
-    (void)fprintf(out, "\n'transom VERB --help' says more. Exit status: 0 success, 1 what was asked about is wrong, 2 usage.\n");
+    (void)fprintf(out, "\n'transom VERB --help' says more. Exit status: 0 success, 1 what was "
+                       "asked about is wrong, 2 usage.\n");
 }
 
 int tr_cmd_usage(const char *verb, const char *fmt, ...)
@@ -47,8 +49,9 @@ void tr_cmd_problems(FILE *out, const char *file, const struct tr_problems *prob
             (void)fprintf(out, "%s:%u:%u: ", file, p->line, p->column);
         else
             (void)fprintf(out, "%s: ", file);
-        (void)fprintf(out, "%s: %.*s%s%.*s\n", p->level == TR_PROBLEM_ERROR ? "error" : "warning", (int)p->where.len, p->where.ptr,
-                      p->where.len ? ": " : "", (int)p->text.len, p->text.ptr);
+        (void)fprintf(out, "%s: %.*s%s%.*s\n", p->level == TR_PROBLEM_ERROR ? "error" : "warning",
+                      (int)p->where.len, p->where.ptr, p->where.len ? ": " : "", (int)p->text.len,
+                      p->text.ptr);
     }
 }
 
@@ -81,7 +84,8 @@ int main(int argc, char **argv)
         help(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         help(stdout);
         return finish(0);
     }

@@ -1,16 +1,16 @@
 #include "gateway/server.h"
 
-#include <malloc.h>
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "admin/admin.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
 #include "pipeline/reply.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
 
 struct tr_server {
     struct tr_snapshot *snap;
@@ -49,7 +49,8 @@ bool tr_server_health(struct tr_pworker *w, struct tr_exchange *x)
 {
     const struct tr_peer *peer = x->hs->conn->user;
     struct tr_span path = x->hs->head.path, type = TR_SPAN("text/plain; charset=utf-8");
-    if (!peer || !peer->listener->cfg->health || (x->hs->head.method != TR_METHOD_GET && x->hs->head.method != TR_METHOD_HEAD))
+    if (!peer || !peer->listener->cfg->health ||
+        (x->hs->head.method != TR_METHOD_GET && x->hs->head.method != TR_METHOD_HEAD))
         return false;
     if (tr_span_eq(path, TR_SPAN("/healthz"))) {
         tr_reply_text(x, 200, type, TR_SPAN("ok\n"));
@@ -62,7 +63,9 @@ bool tr_server_health(struct tr_pworker *w, struct tr_exchange *x)
     return true;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/* ---- the end
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void on_worker_done(struct tr_mail *mail, void *ctx)
 {
@@ -73,7 +76,8 @@ static void on_worker_done(struct tr_mail *mail, void *ctx)
 
 void tr_server_worker_done(struct tr_server *server)
 {
-    if (atomic_fetch_add_explicit(&server->done, 1, memory_order_acq_rel) + 1 == server->worker_count)
+    if (atomic_fetch_add_explicit(&server->done, 1, memory_order_acq_rel) + 1 ==
+        server->worker_count)
         tr_mailbox_post(server->mailbox, &server->done_mail);
 }
 
@@ -89,7 +93,8 @@ static void on_signal(int signum, void *ctx)
 {
     struct tr_server *s = ctx;
     if (s->signals++ == 0) {
-        tr_log(TR_LOG_INFO, "signal %d: not ready; connections are drained in %g s", signum, (double)s->snap->config.drain_delay / 1e9);
+        tr_log(TR_LOG_INFO, "signal %d: not ready; connections are drained in %g s", signum,
+               (double)s->snap->config.drain_delay / 1e9);
         atomic_store_explicit(&s->ready, false, memory_order_relaxed);
         (void)tr_timer_start(&s->drain_delay, s->snap->config.drain_delay);
         return;
@@ -99,7 +104,9 @@ static void on_signal(int signum, void *ctx)
         tr_worker_abort(&s->workers[i]);
 }
 
-/* ---- the beginning -------------------------------------------------------------------------------------------------- */
+/* ---- the beginning
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static bool admin_ready(void *ctx)
 {
@@ -115,7 +122,11 @@ static enum tr_err admin_metrics(void *ctx, struct tr_buf *out)
 
 static enum tr_err start_admin(struct tr_server *s, struct tr_status *st)
 {
-    struct tr_admin_params params = {.loop = s->loop, .limits = &s->snap->limits, .ready = admin_ready, .metrics = admin_metrics, .ctx = s};
+    struct tr_admin_params params = {.loop = s->loop,
+                                     .limits = &s->snap->limits,
+                                     .ready = admin_ready,
+                                     .metrics = admin_metrics,
+                                     .ctx = s};
     if (s->snap->config.admin.address.len == 0)
         return TR_OK;
     enum tr_err err = tr_addr_parse(s->snap->config.admin.address, &params.addr, st);
@@ -175,7 +186,11 @@ static void print_addresses(const struct tr_server *s)
     for (uint32_t i = 0; i < s->snap->listener_count; i++) {
         struct tr_span a = tr_addr_text(&s->addrs[i], text);
         bool unix_path = tr_span_starts(a, TR_SPAN("unix:"));
-        (void)fprintf(s->opts->out, " %s%.*s", unix_path ? "" : s->snap->listeners[i].tls ? "https://" : "http://", (int)a.len, a.ptr);
+        (void)fprintf(s->opts->out, " %s%.*s",
+                      unix_path                   ? ""
+                      : s->snap->listeners[i].tls ? "https://"
+                                                  : "http://",
+                      (int)a.len, a.ptr);
     }
     if (s->admin) {
         struct tr_span a = tr_addr_text(tr_admin_addr(s->admin), text);
@@ -207,8 +222,9 @@ static void stop(struct tr_server *s)
     tr_free(s->addrs);
 }
 
-/* Memory of a burst goes back to the system. Left alone, glibc raises the threshold above which a block is mapped for itself with
- * each such block that is freed, and large answers then leave holes in the heap. */
+/* Memory of a burst goes back to the system. Left alone, glibc raises the threshold above which a
+ * block is mapped for itself with each such block that is freed, and large answers then leave holes
+ * in the heap. */
 static void tune_heap(void)
 {
     (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);

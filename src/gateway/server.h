@@ -2,17 +2,17 @@
 #ifndef TR_GATEWAY_SERVER_H
 #define TR_GATEWAY_SERVER_H
 
-#include <stdatomic.h>
-#include <stdio.h>
-
 #include "config/snapshot.h"
 #include "pipeline/exchange.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
 
 struct tr_server;
 
 struct tr_server_opts {
-    FILE *out;                 /* the line with the addresses goes here */
-    const char *name;          /* "transom" */
+    FILE *out;        /* the line with the addresses goes here */
+    const char *name; /* "transom" */
     void (*on_ready)(void *ctx, const struct tr_server *server); /* after that line; may be NULL */
     void *ctx;
 };

@@ -1,15 +1,15 @@
 #include "gateway/stats.h"
 
+#include "base/alloc.h"
+#include "gateway/worker.h"
+#include "obs/metrics.h"
+
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "base/alloc.h"
-#include "gateway/worker.h"
-#include "obs/metrics.h"
 
 struct tr_stats {
     const struct tr_snapshot *snap;
@@ -26,7 +26,9 @@ struct tr_stats *tr_stats_new(const struct tr_snapshot *snap, uint32_t workers)
     if (!stats)
         return NULL;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    *stats = (struct tr_stats){.snap = snap, .workers = workers, .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9};
+    *stats = (struct tr_stats){.snap = snap,
+                               .workers = workers,
+                               .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9};
     stats->metrics = tr_calloc(workers, sizeof(struct tr_metrics *));
     stats->routes = tr_calloc((size_t)snap->route_count + 1, sizeof *stats->routes);
     bool ok = stats->metrics && stats->routes;
@@ -38,7 +40,8 @@ struct tr_stats *tr_stats_new(const struct tr_snapshot *snap, uint32_t workers)
     }
     for (uint32_t i = 0; i < snap->route_count; i++) {
         const struct tr_route *r = snap->routes[i];
-        stats->routes[i] = (struct tr_metrics_route){r->native ? TR_SPAN("grpc") : TR_SPAN("rest"), r->verb, r->label};
+        stats->routes[i] = (struct tr_metrics_route){r->native ? TR_SPAN("grpc") : TR_SPAN("rest"),
+                                                     r->verb, r->label};
     }
     return stats;
 }
@@ -73,26 +76,34 @@ static uint64_t sum(const struct tr_worker *workers, uint32_t count, size_t offs
     return total;
 }
 
-static void listeners(struct tr_expo *e, const struct tr_stats *stats, const struct tr_worker *workers, const struct tr_listener_shared *shared)
+static void listeners(struct tr_expo *e, const struct tr_stats *stats,
+                      const struct tr_worker *workers, const struct tr_listener_shared *shared)
 {
     const struct tr_snapshot *snap = stats->snap;
     uint64_t failures = 0;
     for (uint32_t i = 0; i < snap->listener_count; i++) {
         struct tr_span label = snap->listeners[i].cfg->address;
-        tr_expo_u64(e, TR_METRIC_CONNECTIONS, &label, atomic_load_explicit(&shared[i].connections, memory_order_relaxed));
+        tr_expo_u64(e, TR_METRIC_CONNECTIONS, &label,
+                    atomic_load_explicit(&shared[i].connections, memory_order_relaxed));
     }
-    tr_expo_u64(e, TR_METRIC_ACCEPTED, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, stats.accepted)));
+    tr_expo_u64(e, TR_METRIC_ACCEPTED, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, stats.accepted)));
     for (uint32_t i = 0; i < snap->listener_count; i++) {
         struct tr_span label = snap->listeners[i].cfg->address;
-        tr_expo_u64(e, TR_METRIC_REFUSED, &label, atomic_load_explicit(&shared[i].refused, memory_order_relaxed));
+        tr_expo_u64(e, TR_METRIC_REFUSED, &label,
+                    atomic_load_explicit(&shared[i].refused, memory_order_relaxed));
     }
-    tr_expo_u64(e, TR_METRIC_IDLE_CLOSED, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.idle_closed)));
-    tr_expo_u64(e, TR_METRIC_HELD, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.held)));
-    tr_expo_u64(e, TR_METRIC_STREAMS_REFUSED, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.streams_refused)));
+    tr_expo_u64(e, TR_METRIC_IDLE_CLOSED, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.idle_closed)));
+    tr_expo_u64(e, TR_METRIC_HELD, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.held)));
+    tr_expo_u64(e, TR_METRIC_STREAMS_REFUSED, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.streams_refused)));
     for (uint32_t i = 0; i < stats->workers; i++)
         failures += load(&workers[i].stats.accept_failures);
     tr_expo_u64(e, TR_METRIC_ACCEPT_FAILURES, NULL, failures);
-    tr_expo_u64(e, TR_METRIC_TLS_FAILURES, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, stats.tls_failures)));
+    tr_expo_u64(e, TR_METRIC_TLS_FAILURES, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, stats.tls_failures)));
 }
 
 static const struct {
@@ -100,8 +111,14 @@ static const struct {
     size_t offset;
     bool wide; /* uint64_t, else uint32_t */
 } upstream_metrics[] = {
-#define WIDE(id, member)   {TR_METRIC_##id, offsetof(struct tr_cluster_stats, member), true}
-#define NARROW(id, member) {TR_METRIC_##id, offsetof(struct tr_cluster_stats, member), false}
+#define WIDE(id, member)                                                                           \
+    {                                                                                              \
+        TR_METRIC_##id, offsetof(struct tr_cluster_stats, member), true                            \
+    }
+#define NARROW(id, member)                                                                         \
+    {                                                                                              \
+        TR_METRIC_##id, offsetof(struct tr_cluster_stats, member), false                           \
+    }
     WIDE(UPSTREAM_REQUESTS, requests),
     NARROW(UPSTREAM_ACTIVE, active_requests),
     NARROW(UPSTREAM_PENDING, pending_requests),
@@ -120,16 +137,20 @@ static const struct {
 #undef NARROW
 };
 
-static void upstreams(struct tr_expo *e, const struct tr_stats *stats, const struct tr_worker *workers)
+static void upstreams(struct tr_expo *e, const struct tr_stats *stats,
+                      const struct tr_worker *workers)
 {
     for (size_t m = 0; m < sizeof upstream_metrics / sizeof upstream_metrics[0]; m++) {
         for (uint32_t u = 0; u < stats->snap->upstream_count; u++) {
             struct tr_span label = stats->snap->upstreams[u].conf->name;
             uint64_t total = 0;
             for (uint32_t i = 0; i < stats->workers; i++) {
-                const char *at = (const char *)tr_cluster_stats(workers[i].p.clusters[u]) + upstream_metrics[m].offset;
-                total += upstream_metrics[m].wide ? load((const uint64_t *)(const void *)at)
-                                                  : __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_RELAXED);
+                const char *at = (const char *)tr_cluster_stats(workers[i].p.clusters[u]) +
+                                 upstream_metrics[m].offset;
+                total +=
+                    upstream_metrics[m].wide
+                        ? load((const uint64_t *)(const void *)at)
+                        : __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_RELAXED);
             }
             tr_expo_u64(e, upstream_metrics[m].metric, &label, total);
         }
@@ -165,14 +186,16 @@ static uint64_t open_fds(void)
     return n > 3 ? n - 3 : 0; /* ".", "..", and dir itself */
 }
 
-static void process(struct tr_expo *e, const struct tr_stats *stats, const struct tr_worker *workers, bool ready)
+static void process(struct tr_expo *e, const struct tr_stats *stats,
+                    const struct tr_worker *workers, bool ready)
 {
     struct tr_span version = TR_SPAN(TR_VERSION);
     struct rusage use;
     struct rlimit files;
     uint64_t allocations = 0;
     for (uint32_t i = 0; i < stats->workers; i++) {
-        const struct tr_alloc_stats *a = atomic_load_explicit(&workers[i].allocs, memory_order_acquire);
+        const struct tr_alloc_stats *a =
+            atomic_load_explicit(&workers[i].allocs, memory_order_acquire);
         allocations += a ? load(&a->calls) : 0;
     }
     tr_expo_u64(e, TR_METRIC_HEAP_ALLOCATIONS, NULL, allocations);
@@ -184,21 +207,26 @@ static void process(struct tr_expo *e, const struct tr_stats *stats, const struc
     tr_expo_u64(e, TR_METRIC_RESIDENT_BYTES, NULL, resident_bytes());
     if (getrusage(RUSAGE_SELF, &use) == 0)
         tr_expo_double(e, TR_METRIC_CPU_SECONDS, NULL,
-                       (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+                       (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+                           (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
     tr_expo_u64(e, TR_METRIC_OPEN_FDS, NULL, open_fds());
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
         tr_expo_u64(e, TR_METRIC_MAX_FDS, NULL, files.rlim_cur);
 }
 
-enum tr_err tr_stats_render(struct tr_stats *stats, const struct tr_worker *workers, const struct tr_listener_shared *shared, bool ready,
-                            struct tr_buf *out)
+enum tr_err tr_stats_render(struct tr_stats *stats, const struct tr_worker *workers,
+                            const struct tr_listener_shared *shared, bool ready, struct tr_buf *out)
 {
     struct tr_expo e;
     tr_expo_init(&e, out);
-    tr_metrics_write(&e, (const struct tr_metrics *const *)stats->metrics, stats->workers, stats->routes, stats->snap->route_count);
-    tr_expo_u64(&e, TR_METRIC_DROPPED_HEADERS, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, p.dropped_headers)));
-    tr_expo_u64(&e, TR_METRIC_BAD_UTF8, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, p.bad_utf8)));
-    tr_expo_u64(&e, TR_METRIC_LATE_RESUMES, NULL, sum(workers, stats->workers, offsetof(struct tr_worker, p.late_resumes)));
+    tr_metrics_write(&e, (const struct tr_metrics *const *)stats->metrics, stats->workers,
+                     stats->routes, stats->snap->route_count);
+    tr_expo_u64(&e, TR_METRIC_DROPPED_HEADERS, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, p.dropped_headers)));
+    tr_expo_u64(&e, TR_METRIC_BAD_UTF8, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, p.bad_utf8)));
+    tr_expo_u64(&e, TR_METRIC_LATE_RESUMES, NULL,
+                sum(workers, stats->workers, offsetof(struct tr_worker, p.late_resumes)));
     listeners(&e, stats, workers, shared);
     upstreams(&e, stats, workers);
     process(&e, stats, workers, ready);

@@ -1,3 +1,6 @@
+#include "gateway/args.h"
+#include "gateway/cmd.h"
+
 #include <ares.h>
 #include <brotli/decode.h>
 #include <jansson.h>
@@ -8,18 +11,17 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "gateway/args.h"
-#include "gateway/cmd.h"
-
 #ifndef TR_VERSION
 #define TR_VERSION "0"
 #endif
 
 int tr_cmd_version(int argc, char **argv)
 {
-    struct tr_args args = {.verb = "version",
-                           .help = "Usage: transom version\n"
-                                   "Print the version of transom, and those of the libraries that it is linked with.\n"};
+    struct tr_args args = {
+        .verb = "version",
+        .help =
+            "Usage: transom version\n"
+            "Print the version of transom, and those of the libraries that it is linked with.\n"};
     int status = tr_args_parse(&args, argc, argv, "", false);
     if (status >= 0)
         return status;

@@ -1,9 +1,5 @@
 #include "gateway/worker.h"
 
-#include <malloc.h>
-#include <stdlib.h>
-#include <sys/random.h>
-
 #include "base/alloc.h"
 #include "base/log.h"
 #include "filters/registry.h"
@@ -11,13 +7,19 @@
 #include "gateway/server.h"
 #include "obs/metrics.h"
 
-#define BLOCKS_KEPT      256 /* arena blocks of 4 KiB: 1 MiB a worker */
-#define GOAWAY_GAP_NS    ((uint64_t)1000000000) /* between the two steps of GOAWAY */
-#define TRIM_AFTER_BYTES ((uint64_t)1 << 20) /* kept in large buffers, or gone back to the heap since the last trim */
-#define TRIM_DELAY_NS    ((uint64_t)1000000000)
-#define TRIM_PAD_BYTES   ((size_t)256 * 1024)
+#include <malloc.h>
+#include <stdlib.h>
+#include <sys/random.h>
 
-/* ---- connections ---------------------------------------------------------------------------------------------- */
+#define BLOCKS_KEPT   256                    /* arena blocks of 4 KiB: 1 MiB a worker */
+#define GOAWAY_GAP_NS ((uint64_t)1000000000) /* between the two steps of GOAWAY */
+#define TRIM_AFTER_BYTES                                                                           \
+    ((uint64_t)1 << 20) /* kept in large buffers, or gone back to the heap since the last trim */
+#define TRIM_DELAY_NS  ((uint64_t)1000000000)
+#define TRIM_PAD_BYTES ((size_t)256 * 1024)
+
+/* ---- connections
+ * ---------------------------------------------------------------------------------------------- */
 
 static void on_accept(void *ctx, int fd, const struct tr_addr *peer)
 {
@@ -25,7 +27,8 @@ static void on_accept(void *ctx, int fd, const struct tr_addr *peer)
     tr_front_accept(l->worker, l, fd, peer);
 }
 
-/* What bursts of large answers took goes back to the system; free() alone leaves holes in the heap. */
+/* What bursts of large answers took goes back to the system; free() alone leaves holes in the heap.
+ */
 static bool trim_is_due(const struct tr_worker *w)
 {
     return w->bufs.kept > TRIM_AFTER_BYTES || w->bufs.dropped - w->trimmed > TRIM_AFTER_BYTES;
@@ -48,7 +51,8 @@ static void on_trim_timer(struct tr_timer *timer)
         trim_later(w);
 }
 
-static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused, const struct tr_status *st)
+static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused,
+                       const struct tr_status *st)
 {
     struct tr_worker *w = ctx;
     if (trim_is_due(w) && !tr_timer_running(&w->trim_timer))
@@ -64,7 +68,9 @@ static void on_conn_closed(void *ctx, struct tr_hconn *conn)
     tr_worker_check_done(w);
 }
 
-/* ---- drain ------------------------------------------------------------------------------------------------------ */
+/* ---- drain
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void close_listeners(struct tr_worker *w)
 {
@@ -84,7 +90,7 @@ void tr_worker_check_done(struct tr_worker *w)
 
 static void drain_conns(struct tr_worker *w)
 {
-    tr_list_for_each(it, next, &w->conns)
+    tr_list_for_each (it, next, &w->conns)
         tr_hconn_drain(tr_container_of(it, struct tr_hconn, node));
 }
 
@@ -94,8 +100,8 @@ static void abort_conns(struct tr_worker *w)
         tr_hconn_abort(tr_container_of(w->conns.next, struct tr_hconn, node));
 }
 
-/* Two-step GOAWAY (RFC 9113 §6.8): the last id follows when what was under way has had a second to arrive; then patience,
- * then force. */
+/* Two-step GOAWAY (RFC 9113 §6.8): the last id follows when what was under way has had a second to
+ * arrive; then patience, then force. */
 static void on_drain_timer(struct tr_timer *timer)
 {
     struct tr_worker *w = tr_container_of(timer, struct tr_worker, drain_timer);
@@ -161,17 +167,21 @@ void tr_worker_abort(struct tr_worker *w)
     post_drain(w, true);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-static enum tr_err open_listeners(struct tr_worker *w, struct tr_snapshot *snap, struct tr_listener_shared *shared,
-                                  struct tr_addr *addrs, struct tr_status *st)
+static enum tr_err open_listeners(struct tr_worker *w, struct tr_snapshot *snap,
+                                  struct tr_listener_shared *shared, struct tr_addr *addrs,
+                                  struct tr_status *st)
 {
     w->listeners = tr_calloc(snap->listener_count, sizeof *w->listeners);
     if (!w->listeners)
         return TR_ERR_NOMEM;
     for (uint32_t i = 0; i < snap->listener_count; i++) {
         struct tr_worker_listener *l = &w->listeners[i];
-        *l = (struct tr_worker_listener){.worker = w, .conf = &snap->listeners[i], .shared = &shared[i], .index = i};
+        *l = (struct tr_worker_listener){
+            .worker = w, .conf = &snap->listeners[i], .shared = &shared[i], .index = i};
         enum tr_err err = tr_listener_open(w->loop, &addrs[i], on_accept, l, &l->listener, st);
         if (err)
             return err;
@@ -195,8 +205,9 @@ static enum tr_err make_clusters(struct tr_worker *w, struct tr_snapshot *snap)
     return TR_OK;
 }
 
-enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32_t index, struct tr_snapshot *snap,
-                           struct tr_listener_shared *shared, struct tr_addr *addrs, struct tr_status *st)
+enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32_t index,
+                           struct tr_snapshot *snap, struct tr_listener_shared *shared,
+                           struct tr_addr *addrs, struct tr_status *st)
 {
     *w = (struct tr_worker){.server = server, .index = index};
     tr_list_init(&w->fronts);
@@ -214,7 +225,8 @@ enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32
     w->h.read_buf = tr_malloc(TR_HREAD_BYTES);
     if (!w->h.read_buf)
         return TR_ERR_NOMEM;
-    w->service = (struct tr_hservice){.ctx = w, .on_request = on_request, .on_conn_closed = on_conn_closed};
+    w->service =
+        (struct tr_hservice){.ctx = w, .on_request = on_request, .on_conn_closed = on_conn_closed};
     tr_timer_init(&w->drain_timer, w->loop, on_drain_timer);
     tr_timer_init(&w->trim_timer, w->loop, on_trim_timer);
     tr_pworker_init(&w->p, &w->h, snap);

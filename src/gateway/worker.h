@@ -1,12 +1,10 @@
-/* A worker: one thread with its own loop, listeners, client connections, upstream pools, resolver and counters.
+/* A worker: one thread with its own loop, listeners, client connections, upstream pools, resolver
+ * and counters.
  *
- * Thread: everything here belongs to the worker's thread once it runs; other threads post mail. Counters are read by the
- * admin thread with relaxed loads. */
+ * Thread: everything here belongs to the worker's thread once it runs; other threads post mail.
+ * Counters are read by the admin thread with relaxed loads. */
 #ifndef TR_GATEWAY_WORKER_H
 #define TR_GATEWAY_WORKER_H
-
-#include <pthread.h>
-#include <stdatomic.h>
 
 #include "base/alloc.h"
 #include "config/snapshot.h"
@@ -14,6 +12,9 @@
 #include "io/dns.h"
 #include "io/listener.h"
 #include "pipeline/exchange.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 struct tr_server;
 struct tr_worker;
@@ -52,21 +53,24 @@ struct tr_worker {
     _Atomic(const struct tr_alloc_stats *) allocs; /* of the worker's thread, once it runs */
     struct tr_worker_listener *listeners;
     uint32_t listener_count;
-    struct tr_list fronts;  /* connections without a codec yet */
-    struct tr_list conns;   /* tr_hconn.node */
+    struct tr_list fronts; /* connections without a codec yet */
+    struct tr_list conns;  /* tr_hconn.node */
     struct tr_worker_stats stats;
     struct tr_timer drain_timer;
     uint32_t drain_round;
     struct tr_timer trim_timer;
-    uint64_t trimmed;       /* bufs.dropped at the last trim */
+    uint64_t trimmed; /* bufs.dropped at the last trim */
     _Atomic bool done;
 };
 
-/* Opens the listeners on addrs (one for each listener of the snapshot; with port 0 the first worker's become the others'). */
-enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32_t index, struct tr_snapshot *snap,
-                           struct tr_listener_shared *shared, struct tr_addr *addrs, struct tr_status *st) TR_MUST_USE;
+/* Opens the listeners on addrs (one for each listener of the snapshot; with port 0 the first
+ * worker's become the others'). */
+enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32_t index,
+                           struct tr_snapshot *snap, struct tr_listener_shared *shared,
+                           struct tr_addr *addrs, struct tr_status *st) TR_MUST_USE;
 enum tr_err tr_worker_start(struct tr_worker *w) TR_MUST_USE;
-/* From any thread: close listeners, ask connections to go, stop when all have gone or when the time is over. */
+/* From any thread: close listeners, ask connections to go, stop when all have gone or when the time
+ * is over. */
 void tr_worker_drain(struct tr_worker *w);
 /* From any thread: end everything now. */
 void tr_worker_abort(struct tr_worker *w);

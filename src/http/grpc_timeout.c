@@ -6,7 +6,8 @@ static const struct {
     char unit;
     uint64_t ns;
 } units[] = {
-    {'n', 1u}, {'u', 1000u}, {'m', 1000000u}, {'S', 1000000000u}, {'M', 60000000000u}, {'H', 3600000000000u},
+    {'n', 1u},          {'u', 1000u},        {'m', 1000000u},
+    {'S', 1000000000u}, {'M', 60000000000u}, {'H', 3600000000000u},
 };
 
 enum tr_err tr_grpc_timeout_parse(struct tr_span text, uint64_t *ret_ns)

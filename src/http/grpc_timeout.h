@@ -1,4 +1,5 @@
-/* The grpc-timeout header (gRPC over HTTP/2: 1-8 digits and a unit H M S m u n) and x-request-timeout (decimal seconds). */
+/* The grpc-timeout header (gRPC over HTTP/2: 1-8 digits and a unit H M S m u n) and
+ * x-request-timeout (decimal seconds). */
 #ifndef TR_HTTP_GRPC_TIMEOUT_H
 #define TR_HTTP_GRPC_TIMEOUT_H
 
@@ -9,7 +10,8 @@
 enum tr_err tr_grpc_timeout_parse(struct tr_span text, uint64_t *ret_ns) TR_MUST_USE;
 /* Seconds as a decimal number ("1", "0.25"), at most 9 digits on either side of the point. */
 enum tr_err tr_request_timeout_parse(struct tr_span text, uint64_t *ret_ns) TR_MUST_USE;
-/* The largest value that is not above ns, in the finest unit that fits 8 digits; at least "1n". out holds 10 bytes. */
+/* The largest value that is not above ns, in the finest unit that fits 8 digits; at least "1n". out
+ * holds 10 bytes. */
 struct tr_span tr_grpc_timeout_print(char *out, uint64_t ns);
 
 #endif

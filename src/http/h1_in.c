@@ -205,12 +205,12 @@ static size_t feed_body(struct h1_conn *c, struct tr_span data)
     return data.len - rest.len;
 }
 
-/* A first line, and what follows, without "HTTP/" is another protocol, as a spoilt HTTP/2 preface is (RFC 9113 §3.4): the peer would not
- * understand an answer. */
+/* A first line, and what follows, without "HTTP/" is another protocol, as a spoilt HTTP/2 preface
+ * is (RFC 9113 §3.4): the peer would not understand an answer. */
 static bool is_other_protocol(const struct h1_conn *c, struct tr_span data)
 {
-    return c->hs.id == 0 && tr_span_find(data, '\n') < data.len && !memmem(data.ptr, data.len, "HTTP/", 5) &&
-           !memmem(data.ptr, data.len, "http/", 5);
+    return c->hs.id == 0 && tr_span_find(data, '\n') < data.len &&
+           !memmem(data.ptr, data.len, "HTTP/", 5) && !memmem(data.ptr, data.len, "http/", 5);
 }
 
 static size_t feed_head(struct h1_conn *c, struct tr_span data)
@@ -226,7 +226,8 @@ static size_t feed_head(struct h1_conn *c, struct tr_span data)
         }
         return 0;
     }
-    if ((!err || err == TR_ERR_BAD_REQUEST_LINE) && is_other_protocol(c, err ? data : tr_span_sub(data, 0, len))) {
+    if ((!err || err == TR_ERR_BAD_REQUEST_LINE) &&
+        is_other_protocol(c, err ? data : tr_span_sub(data, 0, len))) {
         tr_count(&c->base.worker->err_counts[TR_ERR_BAD_REQUEST_LINE]);
         c->answer = H1_ANS_FORMED; /* of no bytes: our FIN follows */
         c->close_after = true;

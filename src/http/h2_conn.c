@@ -333,7 +333,8 @@ static bool body_is_late(const struct tr_h2_conn *conn, const struct tr_h2_strea
            now - st->recv_ns >= conn->base.limits->body_idle_timeout_ns && !is_grpc(st);
 }
 
-/* A request that ends so is counted with it; an answer that its sink has let go of is counted here. */
+/* A request that ends so is counted with it; an answer that its sink has let go of is counted here.
+ */
 static void count_stall(struct tr_h2_conn *conn)
 {
     tr_list_for_each (it, next, &conn->streams) {

@@ -1,4 +1,5 @@
-/* The neutral HTTP message: what the HTTP/1.1 and HTTP/2 codecs both fill, and all that the layers above see.
+/* The neutral HTTP message: what the HTTP/1.1 and HTTP/2 codecs both fill, and all that the layers
+ * above see.
  *
  * Ownership: spans of a head point into the arena of its stream and live as long as the stream. */
 #ifndef TR_HTTP_MSG_H
@@ -51,35 +52,40 @@ struct tr_headers {
 };
 
 /* The spans are stored as they are, not copied. */
-enum tr_err tr_headers_add(struct tr_headers *h, struct tr_arena *arena, struct tr_span name, struct tr_span value,
-                           enum tr_token token) TR_MUST_USE;
+enum tr_err tr_headers_add(struct tr_headers *h, struct tr_arena *arena, struct tr_span name,
+                           struct tr_span value, enum tr_token token) TR_MUST_USE;
 /* First value of a token, NULL when absent; next after `after` when after is not NULL. */
-const struct tr_header *tr_headers_find(const struct tr_headers *h, enum tr_token token, const struct tr_header *after);
+const struct tr_header *tr_headers_find(const struct tr_headers *h, enum tr_token token,
+                                        const struct tr_header *after);
 /* The same by lower-case name. */
 const struct tr_header *tr_headers_find_name(const struct tr_headers *h, struct tr_span name);
 
 struct tr_req_head {
     enum tr_method method;
     struct tr_span method_text;
-    struct tr_span scheme;     /* "http" or "https" */
-    struct tr_span authority;  /* from the target's absolute form, :authority or Host; may be empty for HTTP/1.0 */
-    struct tr_span path;       /* raw, as sent, begins with '/'; "*" for OPTIONS * */
-    struct tr_span query;      /* raw, without '?'; ptr NULL when there is no '?' */
-    struct tr_headers headers; /* end-to-end and others, without pseudo-headers; Host is not in it */
-    int64_t content_length;    /* -1: not given */
-    uint8_t version;           /* 10, 11 or 20 */
-    bool end;                  /* no body follows */
-    bool te_trailers;          /* the client takes trailers (always so in HTTP/2) */
+    struct tr_span scheme;    /* "http" or "https" */
+    struct tr_span authority; /* from the target's absolute form, :authority or Host; may be empty
+                                 for HTTP/1.0 */
+    struct tr_span path;      /* raw, as sent, begins with '/'; "*" for OPTIONS * */
+    struct tr_span query;     /* raw, without '?'; ptr NULL when there is no '?' */
+    struct tr_headers
+        headers;            /* end-to-end and others, without pseudo-headers; Host is not in it */
+    int64_t content_length; /* -1: not given */
+    uint8_t version;        /* 10, 11 or 20 */
+    bool end;               /* no body follows */
+    bool te_trailers;       /* the client takes trailers (always so in HTTP/2) */
     bool expect_continue;
 };
 
-/* The rules that both codecs share, applied when a head is complete: target forms (origin, absolute, "*" for OPTIONS
- * only), path characters of RFC 3986, Host present once and equal to :authority or the absolute form's authority,
- * Content-Length one number of at most 18 digits (repeats refused), Expect, no Upgrade-only forms, TE. Fills the
- * derived members of head from `target` and head->headers. Errors: BAD_TARGET, BAD_HOST, BAD_FRAMING,
- * EXPECTATION_FAILED, UPGRADE (CONNECT), BAD_HEADER. On error the head is as far filled as possible, so that the
+/* The rules that both codecs share, applied when a head is complete: target forms (origin,
+ * absolute, "*" for OPTIONS only), path characters of RFC 3986, Host present once and equal to
+ * :authority or the absolute form's authority, Content-Length one number of at most 18 digits
+ * (repeats refused), Expect, no Upgrade-only forms, TE. Fills the derived members of head from
+ * `target` and head->headers. Errors: BAD_TARGET, BAD_HOST, BAD_FRAMING, EXPECTATION_FAILED,
+ * UPGRADE (CONNECT), BAD_HEADER. On error the head is as far filled as possible, so that the
  * refusal can still be logged and answered. */
-enum tr_err tr_req_head_finish(struct tr_req_head *head, struct tr_span target, struct tr_status *st) TR_MUST_USE;
+enum tr_err tr_req_head_finish(struct tr_req_head *head, struct tr_span target,
+                               struct tr_status *st) TR_MUST_USE;
 
 /* RFC 9110 §5.6.2 token, §5.5 field value (no CR, LF, NUL or other controls but HTAB). */
 bool tr_http_is_token(struct tr_span s);
@@ -89,8 +95,10 @@ bool tr_http_is_hop_by_hop(enum tr_token token);
 
 struct tr_resp_head {
     uint16_t status;
-    struct tr_headers headers; /* no framing headers: Content-Length, Connection, Transfer-Encoding and Date are the codec's */
-    int64_t content_length;    /* >= 0: known; -1: unknown (h1 sends chunks, or closes for HTTP/1.0); -2: no body by nature (204, 304) */
+    struct tr_headers headers; /* no framing headers: Content-Length, Connection, Transfer-Encoding
+                                  and Date are the codec's */
+    int64_t content_length; /* >= 0: known; -1: unknown (h1 sends chunks, or closes for HTTP/1.0);
+                               -2: no body by nature (204, 304) */
 };
 
 /* Date in IMF-fixdate (RFC 9110 §5.6.7), out[29]; returns the span. */

@@ -56,7 +56,8 @@ static unsigned quality(struct tr_span range)
     struct tr_span q = tr_media_param(range, TR_SPAN("q"));
     if (!q.ptr)
         return 1000;
-    if (q.len == 0 || q.len > 5 || (q.ptr[0] != '0' && q.ptr[0] != '1') || (q.len > 1 && q.ptr[1] != '.'))
+    if (q.len == 0 || q.len > 5 || (q.ptr[0] != '0' && q.ptr[0] != '1') ||
+        (q.len > 1 && q.ptr[1] != '.'))
         return 0;
     unsigned v = (unsigned)(q.ptr[0] - '0') * 1000, scale = 100;
     for (size_t i = 2; i < q.len; i++, scale /= 10) {
@@ -82,7 +83,8 @@ static unsigned match(struct tr_span range, struct tr_span type)
     return 0;
 }
 
-static unsigned type_quality(const struct tr_headers *headers, struct tr_span type, unsigned *ret_specific)
+static unsigned type_quality(const struct tr_headers *headers, struct tr_span type,
+                             unsigned *ret_specific)
 {
     unsigned best = 0, q = 0;
     for (const struct tr_header *h = tr_headers_find(headers, TR_TOKEN_ACCEPT, NULL); h;
@@ -106,7 +108,8 @@ enum tr_format tr_accept_choose(const struct tr_headers *headers, unsigned offer
     const struct tr_header *first = tr_headers_find(headers, TR_TOKEN_ACCEPT, NULL);
     enum tr_format choice = TR_FORMAT_JSON;
     unsigned best = 0;
-    if (!first || tr_span_eq(first->value, TR_SPAN("*/*")) || tr_span_eq(first->value, TR_SPAN("application/json")))
+    if (!first || tr_span_eq(first->value, TR_SPAN("*/*")) ||
+        tr_span_eq(first->value, TR_SPAN("application/json")))
         return TR_FORMAT_JSON;
     for (size_t i = 0; i < TYPES; i++) {
         unsigned specific;
@@ -128,7 +131,8 @@ struct tr_span tr_accept_type(const struct tr_headers *headers, enum tr_format f
     if (format != TR_FORMAT_NDJSON) /* the others have one name each that everybody reads */
         return choice;
     for (size_t i = 0; i < TYPES; i++) {
-        unsigned specific, q = types[i].format == format ? type_quality(headers, types[i].type, &specific) : 0;
+        unsigned specific,
+            q = types[i].format == format ? type_quality(headers, types[i].type, &specific) : 0;
         if (q > best) {
             best = q;
             choice = types[i].type;
@@ -145,32 +149,39 @@ static bool is_json(struct tr_span media, bool stream)
         tr_span_ieq(tr_span_from(media, media.len - 5), TR_SPAN("+json")))
         return true;
     /* a stream of values may be called what it is */
-    return stream && (tr_span_ieq(media, TR_SPAN("application/x-ndjson")) || tr_span_ieq(media, TR_SPAN("application/jsonl")));
+    return stream && (tr_span_ieq(media, TR_SPAN("application/x-ndjson")) ||
+                      tr_span_ieq(media, TR_SPAN("application/jsonl")));
 }
 
-enum tr_err tr_input_choose(const struct tr_headers *headers, const struct tr_plan *plan, bool no_body, enum tr_input *ret_input,
-                            struct tr_span *ret_type, struct tr_status *st)
+enum tr_err tr_input_choose(const struct tr_headers *headers, const struct tr_plan *plan,
+                            bool no_body, enum tr_input *ret_input, struct tr_span *ret_type,
+                            struct tr_status *st)
 {
     const struct tr_header *type = tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, NULL);
     if (type && tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, type))
         return tr_fail(st, TR_ERR_BAD_HEADER, "Content-Type is given twice");
     *ret_type = type ? type->value : TR_SPAN("");
-    struct tr_span media = tr_media_type(*ret_type), charset = tr_media_param(*ret_type, TR_SPAN("charset"));
+    struct tr_span media = tr_media_type(*ret_type),
+                   charset = tr_media_param(*ret_type, TR_SPAN("charset"));
     if (plan->body == TR_BODY_NONE) {
         *ret_input = TR_INPUT_NONE;
     } else if (plan->body_is_http_body) {
         *ret_input = TR_INPUT_HTTP_BODY;
     } else if (is_json(media, plan->rpc->client_streaming)) {
-        if (charset.ptr && !tr_span_ieq(charset, TR_SPAN("utf-8")) && !tr_span_ieq(charset, TR_SPAN("utf8")))
+        if (charset.ptr && !tr_span_ieq(charset, TR_SPAN("utf-8")) &&
+            !tr_span_ieq(charset, TR_SPAN("utf8")))
             return tr_fail(st, TR_ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type: JSON must be UTF-8");
         *ret_input = TR_INPUT_JSON;
-    } else if (tr_span_ieq(media, TR_SPAN("application/x-protobuf")) || tr_span_ieq(media, TR_SPAN("application/protobuf"))) {
+    } else if (tr_span_ieq(media, TR_SPAN("application/x-protobuf")) ||
+               tr_span_ieq(media, TR_SPAN("application/protobuf"))) {
         *ret_input = TR_INPUT_PROTO;
     } else if (no_body) { /* a type for a body that does not come says nothing */
         *ret_input = TR_INPUT_JSON;
     } else {
-        return tr_fail(st, TR_ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json or application/x-protobuf, not \"%.*s\"",
-                       (int)(media.len < 100 ? media.len : 100), media.ptr);
+        return tr_fail(
+            st, TR_ERR_UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json or application/x-protobuf, not \"%.*s\"",
+            (int)(media.len < 100 ? media.len : 100), media.ptr);
     }
     return TR_OK;
 }

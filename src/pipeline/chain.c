@@ -33,7 +33,9 @@ enum tr_verdict tr_chain_run(struct tr_exchange *x)
         bool again = x->filter_ran > x->filter_at;
         x->filter_ran = (uint8_t)(x->filter_at + 1);
         void *state = state_of(x, x->filter_at);
-        enum tr_verdict v = again && f->on_resume ? f->on_resume(x, state) : f->on_request ? f->on_request(x, state) : TR_CONTINUE;
+        enum tr_verdict v = again && f->on_resume ? f->on_resume(x, state)
+                            : f->on_request       ? f->on_request(x, state)
+                                                  : TR_CONTINUE;
         if (v != TR_CONTINUE)
             return v;
         x->filter_at++;

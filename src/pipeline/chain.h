@@ -4,7 +4,8 @@
 
 #include "pipeline/exchange.h"
 
-/* From the filter after the last one that ran (or, after a resume, from the one that paused). CONTINUE: all have run. */
+/* From the filter after the last one that ran (or, after a resume, from the one that paused).
+ * CONTINUE: all have run. */
 enum tr_verdict tr_chain_run(struct tr_exchange *x) TR_MUST_USE;
 void tr_chain_response(struct tr_exchange *x);
 /* done() of every filter whose on_request ran, in reverse; once. */

@@ -13,8 +13,8 @@ static void least(uint64_t *deadline, uint64_t start_ns, uint64_t timeout_ns)
         *deadline = at;
 }
 
-enum tr_err tr_deadline_of(const struct tr_policy *policy, const struct tr_headers *headers, bool unary, uint64_t start_ns,
-                           uint64_t *ret_deadline_ns)
+enum tr_err tr_deadline_of(const struct tr_policy *policy, const struct tr_headers *headers,
+                           bool unary, uint64_t start_ns, uint64_t *ret_deadline_ns)
 {
     uint64_t deadline = 0, ns;
     const struct tr_header *h;
@@ -22,13 +22,15 @@ enum tr_err tr_deadline_of(const struct tr_policy *policy, const struct tr_heade
         least(&deadline, start_ns, policy->timeout);
     h = tr_headers_find(headers, TR_TOKEN_GRPC_TIMEOUT, NULL);
     if (h) {
-        if (tr_headers_find(headers, TR_TOKEN_GRPC_TIMEOUT, h) || tr_grpc_timeout_parse(h->value, &ns))
+        if (tr_headers_find(headers, TR_TOKEN_GRPC_TIMEOUT, h) ||
+            tr_grpc_timeout_parse(h->value, &ns))
             return TR_ERR_BAD_TIMEOUT;
         least(&deadline, start_ns, ns);
     }
     h = tr_headers_find(headers, TR_TOKEN_X_REQUEST_TIMEOUT, NULL);
     if (h) {
-        if (tr_headers_find(headers, TR_TOKEN_X_REQUEST_TIMEOUT, h) || tr_request_timeout_parse(h->value, &ns))
+        if (tr_headers_find(headers, TR_TOKEN_X_REQUEST_TIMEOUT, h) ||
+            tr_request_timeout_parse(h->value, &ns))
             return TR_ERR_BAD_TIMEOUT;
         least(&deadline, start_ns, ns);
     }
@@ -45,14 +47,17 @@ static bool passed(uint64_t at_ns, uint64_t now_ns, uint64_t *next_ns)
     return false;
 }
 
-enum tr_err tr_deadline_check(const struct tr_deadline_state *s, const struct tr_policy *policy, uint64_t now_ns, uint64_t *ret_next_ns)
+enum tr_err tr_deadline_check(const struct tr_deadline_state *s, const struct tr_policy *policy,
+                              uint64_t now_ns, uint64_t *ret_next_ns)
 {
     uint64_t next = 0;
     if (s->deadline_ns && passed(s->deadline_ns, now_ns, &next))
         return TR_ERR_DEADLINE;
-    if (s->stream && policy->max_stream_duration && passed(s->start_ns + policy->max_stream_duration, now_ns, &next))
+    if (s->stream && policy->max_stream_duration &&
+        passed(s->start_ns + policy->max_stream_duration, now_ns, &next))
         return TR_ERR_STREAM_DURATION;
-    if (s->stream && policy->stream_idle_timeout && passed(s->last_message_ns + policy->stream_idle_timeout, now_ns, &next))
+    if (s->stream && policy->stream_idle_timeout &&
+        passed(s->last_message_ns + policy->stream_idle_timeout, now_ns, &next))
         return TR_ERR_STREAM_IDLE;
     *ret_next_ns = next;
     return TR_OK;

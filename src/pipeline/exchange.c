@@ -24,7 +24,8 @@ static const uint16_t next_steps[TR_STEP__COUNT] = {
     [TR_STEP_ROUTE] = 1u << TR_STEP_ADMIT | 1u << TR_STEP_REPLY | 1u << TR_STEP_FINISH,
     [TR_STEP_ADMIT] = 1u << TR_STEP_RECEIVE | 1u << TR_STEP_REPLY | 1u << TR_STEP_FINISH,
     [TR_STEP_RECEIVE] = 1u << TR_STEP_ACQUIRE | 1u << TR_STEP_REPLY | 1u << TR_STEP_FINISH,
-    [TR_STEP_ACQUIRE] = 1u << TR_STEP_RELAY | 1u << TR_STEP_RETRY | 1u << TR_STEP_REPLY | 1u << TR_STEP_FINISH,
+    [TR_STEP_ACQUIRE] =
+        1u << TR_STEP_RELAY | 1u << TR_STEP_RETRY | 1u << TR_STEP_REPLY | 1u << TR_STEP_FINISH,
     [TR_STEP_RELAY] = 1u << TR_STEP_RETRY | 1u << TR_STEP_REPLY | 1u << TR_STEP_FINISH,
     [TR_STEP_RETRY] = 1u << TR_STEP_ACQUIRE | 1u << TR_STEP_REPLY | 1u << TR_STEP_FINISH,
     [TR_STEP_REPLY] = 1u << TR_STEP_FINISH,
@@ -127,9 +128,12 @@ uint64_t tr_exchange_left_ns(const struct tr_exchange *x)
     return x->deadline_ns > now ? x->deadline_ns - now : 0;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------- */
+/* ---- time
+ * -------------------------------------------------------------------------------------------------
+ */
 
-/* What the backend takes and what the client takes of messages that are held is progress of a stream too. */
+/* What the backend takes and what the client takes of messages that are held is progress of a
+ * stream too. */
 static void note_progress(struct tr_exchange *x, uint64_t now)
 {
     size_t sent = x->call_open ? x->call.req_pos : 0;
@@ -142,7 +146,8 @@ static enum tr_err check_time(struct tr_exchange *x, uint64_t now)
 {
     uint64_t next;
     note_progress(x, now);
-    struct tr_deadline_state s = {x->deadline_ns, x->hs->start_ns, x->last_message_ns, x->streaming_in || x->streaming_out};
+    struct tr_deadline_state s = {x->deadline_ns, x->hs->start_ns, x->last_message_ns,
+                                  x->streaming_in || x->streaming_out};
     enum tr_err err = tr_deadline_check(&s, x->policy, now, &next);
     if (err)
         return err;
@@ -172,14 +177,16 @@ enum tr_err tr_exchange_arm(struct tr_exchange *x)
 {
     uint64_t now = tr_loop_now_ns(x->w->h->loop);
     bool unary = !x->streaming_in && !x->streaming_out;
-    enum tr_err err = tr_deadline_of(x->policy, &x->hs->head.headers, unary, x->hs->start_ns, &x->deadline_ns);
+    enum tr_err err =
+        tr_deadline_of(x->policy, &x->hs->head.headers, unary, x->hs->start_ns, &x->deadline_ns);
     if (err)
         return err;
     x->last_message_ns = now;
     return check_time(x, now);
 }
 
-/* ---- the codec's side ---------------------------------------------------------------------------------------- */
+/* ---- the codec's side
+ * ---------------------------------------------------------------------------------------- */
 
 static enum tr_err body(struct tr_exchange *x, struct tr_span data)
 {
@@ -188,8 +195,8 @@ static enum tr_err body(struct tr_exchange *x, struct tr_span data)
     return x->dialect->on_body(x, data);
 }
 
-/* More waits for the backend than should. A message still being written does not count: it is bounded by itself, and must
- * be completed to go anywhere. */
+/* More waits for the backend than should. A message still being written does not count: it is
+ * bounded by itself, and must be completed to go anywhere. */
 static bool backend_is_slow(const struct tr_exchange *x)
 {
     if (!x->call_open || !(x->streaming_in || x->route->native))
@@ -252,7 +259,9 @@ static void on_gone(void *sink, enum tr_err why)
     tr_exchange_enter(x);
     x->gone = true;
     if (!x->ended) {
-        x->end = (struct tr_rpc_end){.code = tr_err_info(why)->grpc_code, .err = why, .http_status = tr_err_info(why)->http_status};
+        x->end = (struct tr_rpc_end){.code = tr_err_info(why)->grpc_code,
+                                     .err = why,
+                                     .http_status = tr_err_info(why)->http_status};
         x->ended = true;
     }
     tr_exchange_leave(x);
@@ -288,7 +297,8 @@ enum tr_err tr_exchange_metadata(struct tr_exchange *x)
     return err;
 }
 
-/* ---- the steps up to the body ---------------------------------------------------------------------------------- */
+/* ---- the steps up to the body
+ * ---------------------------------------------------------------------------------- */
 
 static enum tr_err receive(struct tr_exchange *x)
 {
@@ -346,7 +356,8 @@ static enum tr_err walk(struct tr_exchange *x)
     return admit(x);
 }
 
-void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused, const struct tr_status *st)
+void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused,
+                         const struct tr_status *st)
 {
     struct tr_pworker *w = ctx;
     struct tr_exchange *x = TR_ARENA_NEW(&hs->arena, struct tr_exchange);
@@ -386,7 +397,8 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused, 
     tr_exchange_leave(x);
 }
 
-/* ---- pause and resume ------------------------------------------------------------------------------------------- */
+/* ---- pause and resume
+ * ------------------------------------------------------------------------------------------- */
 
 #define PAUSE_SLOTS (sizeof((struct tr_pworker *)0)->paused / sizeof(struct tr_exchange *))
 
@@ -429,7 +441,9 @@ void tr_exchange_resume(struct tr_pworker *w, struct tr_handle handle)
     tr_exchange_leave(x);
 }
 
-/* ---- the worker ---------------------------------------------------------------------------------------------------- */
+/* ---- the worker
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 void tr_pworker_init(struct tr_pworker *w, struct tr_hworker *h, struct tr_snapshot *snap)
 {

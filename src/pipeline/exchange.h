@@ -1,13 +1,14 @@
 /* An exchange: one request and its answer, whatever dialect it came in.
  *
- * Vocabulary: an exchange is the *sink* of an hstream (http/codec.h) and the owner of a call (upstream/upstream.h); it walks the steps
- * of steps.def; its *dialect* (REST or native gRPC) knows how to take the request and put the answer.
+ * Vocabulary: an exchange is the *sink* of an hstream (http/codec.h) and the owner of a call
+ * (upstream/upstream.h); it walks the steps of steps.def; its *dialect* (REST or native gRPC) knows
+ * how to take the request and put the answer.
  *
  * Contract
- *  1. tr_exchange_service is what codecs call; nothing else makes exchanges. An exchange lies in its hstream's arena and is gone
- *     when the hstream is released, which happens in FINISH, once.
- *  2. Until a byte of the answer has left, any step may go to REPLY; after that a failure resets the stream. RETRY -> ACQUIRE is the
- *     only way back.
+ *  1. tr_exchange_service is what codecs call; nothing else makes exchanges. An exchange lies in
+ * its hstream's arena and is gone when the hstream is released, which happens in FINISH, once.
+ *  2. Until a byte of the answer has left, any step may go to REPLY; after that a failure resets
+ * the stream. RETRY -> ACQUIRE is the only way back.
  *  3. Everything runs on the worker's thread. */
 #ifndef TR_PIPELINE_EXCHANGE_H
 #define TR_PIPELINE_EXCHANGE_H
@@ -34,23 +35,24 @@ struct tr_exchange;
 struct tr_pworker {
     struct tr_hworker *h;
     struct tr_snapshot *snap;
-    struct tr_cluster **clusters;  /* by upstream index */
+    struct tr_cluster **clusters; /* by upstream index */
     struct tr_metrics *metrics;
     const struct tr_filter *const *filters;
     uint32_t filter_count;
-    struct tr_arena scratch;       /* rewound after each message */
+    struct tr_arena scratch; /* rewound after each message */
     struct tr_coding_pool codings;
-    struct tr_buf tmp;             /* decoded bytes of one chunk; never held across a turn */
-    struct tr_list exchanges;      /* those not finished */
+    struct tr_buf tmp;        /* decoded bytes of one chunk; never held across a turn */
+    struct tr_list exchanges; /* those not finished */
     uint32_t exchange_count;
-    uint64_t id_state[2];          /* of generated request ids */
+    uint64_t id_state[2];            /* of generated request ids */
     struct tr_exchange *paused[256]; /* by slot; a full table is TR_ERR_OVERLOADED */
     uint32_t paused_generation[256];
-    uint64_t late_resumes;         /* of exchanges that had finished */
-    uint64_t dropped_headers;      /* values outside %x20-7E, both ways */
-    uint64_t bad_utf8;             /* invalid sequences in strings of backends */
+    uint64_t late_resumes;    /* of exchanges that had finished */
+    uint64_t dropped_headers; /* values outside %x20-7E, both ways */
+    uint64_t bad_utf8;        /* invalid sequences in strings of backends */
     bool draining;
-    /* Answers /healthz and /readyz where a listener asks for it; NULL elsewhere. True when it took the request. */
+    /* Answers /healthz and /readyz where a listener asks for it; NULL elsewhere. True when it took
+     * the request. */
     bool (*health)(struct tr_pworker *w, struct tr_exchange *x);
     _Atomic bool *ready;
 };
@@ -59,7 +61,7 @@ struct tr_pworker {
 struct tr_peer {
     const struct tr_listener_conf *listener;
     struct tr_addr addr;
-    char ip[64];  /* text, without port */
+    char ip[64]; /* text, without port */
     uint8_t ip_len;
     bool tls;
 };
@@ -70,7 +72,8 @@ struct tr_dialect {
     enum tr_err (*begin)(struct tr_exchange *x);
     enum tr_err (*on_body)(struct tr_exchange *x, struct tr_span data);
     enum tr_err (*on_body_end)(struct tr_exchange *x);
-    void (*on_head)(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers, bool end);
+    void (*on_head)(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers,
+                    bool end);
     enum tr_err (*on_data)(struct tr_exchange *x, struct tr_span data);
     /* The call ended properly. */
     void (*on_end)(struct tr_exchange *x, const struct tr_headers *trailers);
@@ -78,7 +81,8 @@ struct tr_dialect {
     void (*refuse)(struct tr_exchange *x);
     /* The same after the answer began: end it so that nobody takes it for a success. */
     void (*abort)(struct tr_exchange *x);
-    /* Time has come or a message passed: does what is due, returns when to look again (monotonic ns), 0: never. May be NULL. */
+    /* Time has come or a message passed: does what is due, returns when to look again (monotonic
+     * ns), 0: never. May be NULL. */
     uint64_t (*tick)(struct tr_exchange *x, uint64_t now_ns);
     /* Returns what it holds; may be NULL. */
     void (*free)(struct tr_exchange *x);
@@ -87,15 +91,15 @@ extern const struct tr_dialect tr_dialect_rest, tr_dialect_grpc;
 
 /* How the call or the request ended, in gRPC's terms. */
 struct tr_rpc_end {
-    uint8_t code;              /* gRPC */
-    bool from_backend;         /* else made by the gateway: err names it */
-    uint16_t http_status;      /* 0: from the code; else an HTTP-level refusal keeps its own */
+    uint8_t code;         /* gRPC */
+    bool from_backend;    /* else made by the gateway: err names it */
+    uint16_t http_status; /* 0: from the code; else an HTTP-level refusal keeps its own */
     enum tr_err err;
-    struct tr_span message;    /* decoded UTF-8 */
-    struct tr_span details;    /* serialized google.rpc.Status, may be empty */
+    struct tr_span message; /* decoded UTF-8 */
+    struct tr_span details; /* serialized google.rpc.Status, may be empty */
 };
 
-struct tr_rest;  /* pipeline/rest.h */
+struct tr_rest; /* pipeline/rest.h */
 
 struct tr_exchange {
     struct tr_pworker *w;
@@ -110,27 +114,27 @@ struct tr_exchange {
     void *grpc;                     /* native gRPC's */
     enum tr_step step;
 
-    struct tr_headers metadata;     /* to send upstream */
-    struct tr_buf req;              /* gRPC frames to the backend */
-    size_t req_open_at;             /* where the half-written one begins */
+    struct tr_headers metadata; /* to send upstream */
+    struct tr_buf req;          /* gRPC frames to the backend */
+    size_t req_open_at;         /* where the half-written one begins */
     struct tr_ucall call;
     uint8_t attempts;
-    uint32_t metrics_row;           /* tr_route.index, or TR_METRICS_NO_ROUTE */
-    uint64_t call_start_ns;         /* of the last attempt; 0: none */
-    uint32_t timeout_at;            /* index + 1 of grpc-timeout in metadata */
+    uint32_t metrics_row;   /* tr_route.index, or TR_METRICS_NO_ROUTE */
+    uint64_t call_start_ns; /* of the last attempt; 0: none */
+    uint32_t timeout_at;    /* index + 1 of grpc-timeout in metadata */
 
-    uint64_t deadline_ns;           /* monotonic; 0: none */
-    uint64_t last_message_ns;       /* streams: for stream_idle_timeout */
-    size_t seen_sent;               /* call.req_pos when the time was last looked at */
+    uint64_t deadline_ns;     /* monotonic; 0: none */
+    uint64_t last_message_ns; /* streams: for stream_idle_timeout */
+    size_t seen_sent;         /* call.req_pos when the time was last looked at */
     struct tr_timer timer;
 
     struct tr_headers resp_headers; /* of the answer, being made */
     struct tr_rpc_end end;
-    struct tr_status *st;           /* detail of a failure, in the arena; NULL: none */
-    size_t held;                    /* upstream bytes not yet consumed: the client does not read */
-    size_t body_held;               /* client bytes not yet consumed: the backend does not read */
-    uint64_t bytes_in, bytes_out;   /* bodies */
-    uint16_t http_status;           /* of the answer; 0: none was sent */
+    struct tr_status *st;         /* detail of a failure, in the arena; NULL: none */
+    size_t held;                  /* upstream bytes not yet consumed: the client does not read */
+    size_t body_held;             /* client bytes not yet consumed: the backend does not read */
+    uint64_t bytes_in, bytes_out; /* bodies */
+    uint16_t http_status;         /* of the answer; 0: none was sent */
 
     /* filters */
     void **filter_state;
@@ -139,27 +143,30 @@ struct tr_exchange {
     uint8_t depth;       /* callbacks under way: the exchange is freed when the outermost returns */
 
     bool metadata_made;
-    bool body_end;      /* the client has sent everything */
-    bool body_begun;    /* dialect->begin was called: data goes to the dialect */
-    bool call_open;     /* a call is started and has not ended */
-    bool head_sent;     /* the head of the answer is with the codec */
-    bool ended;         /* nothing more is to be done: finishes when the outermost callback returns */
-    bool gone;          /* the client left */
-    bool head_only;     /* HEAD */
-    bool req_open;      /* a message is half-written at the end of req: its place must not move, nothing of it be sent */
-    bool req_dropped;   /* bytes of req were dropped: no further attempt */
+    bool body_end;   /* the client has sent everything */
+    bool body_begun; /* dialect->begin was called: data goes to the dialect */
+    bool call_open;  /* a call is started and has not ended */
+    bool head_sent;  /* the head of the answer is with the codec */
+    bool ended;      /* nothing more is to be done: finishes when the outermost callback returns */
+    bool gone;       /* the client left */
+    bool head_only;  /* HEAD */
+    bool req_open; /* a message is half-written at the end of req: its place must not move, nothing
+                      of it be sent */
+    bool req_dropped; /* bytes of req were dropped: no further attempt */
     bool streaming_in, streaming_out;
-    struct tr_buf early;  /* body that came while paused */
+    struct tr_buf early; /* body that came while paused */
 };
 
 void tr_pworker_init(struct tr_pworker *w, struct tr_hworker *h, struct tr_snapshot *snap);
 void tr_pworker_fini(struct tr_pworker *w);
 /* For tr_hservice.on_request; ctx is the worker. */
-void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused, const struct tr_status *st);
+void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused,
+                         const struct tr_status *st);
 
 /* A place for detail; never NULL (a shared one when out of memory). Cleared. */
 struct tr_status *tr_exchange_status(struct tr_exchange *x);
-/* Ends the exchange with a failure of the gateway: refuse before the answer, abort after. The only way to fail. */
+/* Ends the exchange with a failure of the gateway: refuse before the answer, abort after. The only
+ * way to fail. */
 void tr_exchange_fail(struct tr_exchange *x, enum tr_err err);
 /* The same with the backend's status (x->end set). */
 void tr_exchange_fail_rpc(struct tr_exchange *x);
@@ -176,15 +183,16 @@ static inline void tr_exchange_enter(struct tr_exchange *x)
 }
 void tr_exchange_leave(struct tr_exchange *x);
 /* Sends the head: runs on_response hooks; content_length and end as in tr_resp_head / send_head. */
-enum tr_err tr_exchange_send_head(struct tr_exchange *x, unsigned status, int64_t content_length, bool end);
-enum tr_err tr_exchange_header(struct tr_exchange *x, struct tr_span name, struct tr_span value, enum tr_token token);
+enum tr_err tr_exchange_send_head(struct tr_exchange *x, unsigned status, int64_t content_length,
+                                  bool end);
+enum tr_err tr_exchange_header(struct tr_exchange *x, struct tr_span name, struct tr_span value,
+                               enum tr_token token);
 /* Nanoseconds left until the deadline; UINT64_MAX without one. */
 uint64_t tr_exchange_left_ns(const struct tr_exchange *x);
 /* Deadline from policy and headers; starts the timer. BAD_TIMEOUT, DEADLINE. */
 enum tr_err tr_exchange_arm(struct tr_exchange *x) TR_MUST_USE;
 /* The only setter of x->step; asserts that the step may follow. */
 void tr_exchange_step(struct tr_exchange *x, enum tr_step step);
-
 
 /* Names a paused exchange to whoever will resume it. */
 struct tr_handle {
@@ -193,7 +201,8 @@ struct tr_handle {
 /* false: too many wait (the caller fails with OVERLOADED). */
 bool tr_exchange_pause(struct tr_exchange *x, struct tr_handle *ret_handle);
 void tr_exchange_unpause(struct tr_exchange *x);
-/* Goes on with the filter that paused; a handle whose exchange has finished is counted and ignored. */
+/* Goes on with the filter that paused; a handle whose exchange has finished is counted and ignored.
+ */
 void tr_exchange_resume(struct tr_pworker *w, struct tr_handle handle);
 
 #endif

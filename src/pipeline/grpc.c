@@ -1,4 +1,5 @@
-/* Native gRPC (SPEC §8): messages untouched, trailers kept, all four kinds. Frames are only measured, for their limits. */
+/* Native gRPC (SPEC §8): messages untouched, trailers kept, all four kinds. Frames are only
+ * measured, for their limits. */
 #include "base/base64.h"
 #include "pipeline/exchange.h"
 #include "pipeline/metadata.h"
@@ -9,7 +10,7 @@
 /* Follows frame headers through a stream of bytes without keeping any. */
 struct meter {
     uint64_t max_bytes;
-    uint64_t left;       /* of the message under way */
+    uint64_t left; /* of the message under way */
     uint8_t header[5];
     uint8_t header_len;
     enum tr_err oversized;
@@ -35,7 +36,8 @@ static enum tr_err meter_take(struct meter *m, struct tr_span data)
         m->header_len = 0;
         if (m->header[0] > 1)
             return TR_ERR_BAD_GRPC_FRAME;
-        m->left = (uint64_t)m->header[1] << 24 | (uint64_t)m->header[2] << 16 | (uint64_t)m->header[3] << 8 | m->header[4];
+        m->left = (uint64_t)m->header[1] << 24 | (uint64_t)m->header[2] << 16 |
+                  (uint64_t)m->header[3] << 8 | m->header[4];
         if (m->max_bytes && m->left > m->max_bytes)
             return m->oversized;
     }
@@ -47,8 +49,10 @@ static enum tr_err begin(struct tr_exchange *x)
     struct grpc *g = TR_ARENA_NEW(&x->hs->arena, struct grpc);
     if (!g)
         return TR_ERR_NOMEM;
-    g->up = (struct meter){.max_bytes = x->policy->max_request_bytes, .oversized = TR_ERR_BODY_TOO_LARGE};
-    g->down = (struct meter){.max_bytes = x->policy->max_response_bytes, .oversized = TR_ERR_UPSTREAM_OVERSIZED};
+    g->up = (struct meter){.max_bytes = x->policy->max_request_bytes,
+                           .oversized = TR_ERR_BODY_TOO_LARGE};
+    g->down = (struct meter){.max_bytes = x->policy->max_response_bytes,
+                             .oversized = TR_ERR_UPSTREAM_OVERSIZED};
     x->grpc = g;
     x->req = tr_bufpool_get(x->w->h->bufs);
     enum tr_err err = tr_exchange_acquire(x);
@@ -91,7 +95,8 @@ static enum tr_err on_body_end(struct tr_exchange *x)
     return TR_OK;
 }
 
-static bool answer_is_grpc(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers)
+static bool answer_is_grpc(struct tr_exchange *x, unsigned http_status,
+                           const struct tr_headers *headers)
 {
     const struct tr_header *type = tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, NULL);
     bool has_status = tr_headers_find(headers, TR_TOKEN_GRPC_STATUS, NULL) != NULL;
@@ -108,8 +113,10 @@ static bool answer_is_grpc(struct tr_exchange *x, unsigned http_status, const st
     return false;
 }
 
-/* google.rpc.DebugInfo is for the operator's eyes in every dialect (SPEC §6); else the details go on as they came. */
-static enum tr_err put_details(struct tr_exchange *x, const struct tr_header *h, struct tr_headers *out)
+/* google.rpc.DebugInfo is for the operator's eyes in every dialect (SPEC §6); else the details go
+ * on as they came. */
+static enum tr_err put_details(struct tr_exchange *x, const struct tr_header *h,
+                               struct tr_headers *out)
 {
     struct tr_arena *arena = &x->hs->arena;
     struct tr_span value = h->value;
@@ -134,27 +141,35 @@ static enum tr_err put_details(struct tr_exchange *x, const struct tr_header *h,
     return tr_headers_add(out, arena, h->name, value, (enum tr_token)h->token);
 }
 
-/* What is gRPC's own: the end of the call in trailers, and in both what tr_metadata_response keeps from other clients. */
-static enum tr_err put_grpc(struct tr_exchange *x, const struct tr_headers *in, bool trailers, struct tr_headers *out)
+/* What is gRPC's own: the end of the call in trailers, and in both what tr_metadata_response keeps
+ * from other clients. */
+static enum tr_err put_grpc(struct tr_exchange *x, const struct tr_headers *in, bool trailers,
+                            struct tr_headers *out)
 {
     enum tr_err err = TR_OK;
     for (uint32_t i = 0; i < in->count && !err; i++) {
         const struct tr_header *h = &in->items[i];
-        bool end = h->token == TR_TOKEN_GRPC_STATUS || h->token == TR_TOKEN_GRPC_MESSAGE || h->token == TR_TOKEN_GRPC_STATUS_DETAILS;
+        bool end = h->token == TR_TOKEN_GRPC_STATUS || h->token == TR_TOKEN_GRPC_MESSAGE ||
+                   h->token == TR_TOKEN_GRPC_STATUS_DETAILS;
         if (!tr_span_starts(h->name, TR_SPAN("grpc-")) || (end && !trailers))
             continue;
-        err = h->token == TR_TOKEN_GRPC_STATUS_DETAILS ? put_details(x, h, out)
-                                                       : tr_headers_add(out, &x->hs->arena, h->name, h->value, (enum tr_token)h->token);
+        err = h->token == TR_TOKEN_GRPC_STATUS_DETAILS
+                  ? put_details(x, h, out)
+                  : tr_headers_add(out, &x->hs->arena, h->name, h->value, (enum tr_token)h->token);
     }
     return err;
 }
 
-static void on_head(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers, bool end)
+static void on_head(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers,
+                    bool end)
 {
-    if (!answer_is_grpc(x, http_status, headers) || end) /* of a trailers-only answer on_end makes everything */
+    if (!answer_is_grpc(x, http_status, headers) ||
+        end) /* of a trailers-only answer on_end makes everything */
         return;
     const struct tr_header *type = tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, NULL);
-    enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), type ? type->value : TR_SPAN("application/grpc"), TR_TOKEN_CONTENT_TYPE);
+    enum tr_err err =
+        tr_exchange_header(x, TR_SPAN("content-type"),
+                           type ? type->value : TR_SPAN("application/grpc"), TR_TOKEN_CONTENT_TYPE);
     if (!err)
         err = put_grpc(x, headers, false, &x->resp_headers);
     if (!err)
@@ -183,7 +198,8 @@ static enum tr_err on_data(struct tr_exchange *x, struct tr_span data)
     return TR_OK;
 }
 
-static enum tr_err trailers_out(struct tr_exchange *x, const struct tr_headers *trailers, struct tr_headers *out)
+static enum tr_err trailers_out(struct tr_exchange *x, const struct tr_headers *trailers,
+                                struct tr_headers *out)
 {
     enum tr_err err = put_grpc(x, trailers, true, out);
     return err ? err : tr_metadata_response(x, trailers, out);
@@ -209,7 +225,8 @@ static void on_end(struct tr_exchange *x, const struct tr_headers *trailers)
         x->end.code = (uint8_t)code;
     enum tr_err err;
     if (!x->head_sent) { /* trailers-only stays trailers-only */
-        err = tr_exchange_header(x, TR_SPAN("content-type"), TR_SPAN("application/grpc"), TR_TOKEN_CONTENT_TYPE);
+        err = tr_exchange_header(x, TR_SPAN("content-type"), TR_SPAN("application/grpc"),
+                                 TR_TOKEN_CONTENT_TYPE);
         if (!err)
             err = trailers_out(x, trailers, &x->resp_headers);
         if (!err)
@@ -236,7 +253,8 @@ static void end_badly(struct tr_exchange *x)
     struct grpc *g = x->grpc;
     struct tr_headers out = {0};
     /* A message cut in the middle cannot be followed by trailers that a client would believe. */
-    if (g->down.left || g->down.header_len || tr_reply_trailers(x, &out) || x->hs->ops->send_trailers(x->hs, &out))
+    if (g->down.left || g->down.header_len || tr_reply_trailers(x, &out) ||
+        x->hs->ops->send_trailers(x->hs, &out))
         x->hs->ops->reset(x->hs, TR_HRESET_INTERNAL);
 }
 

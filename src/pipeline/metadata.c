@@ -80,13 +80,15 @@ static bool is_printable(struct tr_span s)
     return true;
 }
 
-static enum tr_err add(struct tr_exchange *x, struct tr_span name, struct tr_span value, enum tr_token token)
+static enum tr_err add(struct tr_exchange *x, struct tr_span name, struct tr_span value,
+                       enum tr_token token)
 {
     return tr_headers_add(&x->metadata, &x->hs->arena, name, value, token);
 }
 
-/* A -bin value may be a list joined by commas (RFC 9110 §5.3), its members in either alphabet, padded or not. Servers of gRPC are not
- * all so patient: each member goes on by itself, in the form that all of them read. */
+/* A -bin value may be a list joined by commas (RFC 9110 §5.3), its members in either alphabet,
+ * padded or not. Servers of gRPC are not all so patient: each member goes on by itself, in the form
+ * that all of them read. */
 static enum tr_err add_binary(struct tr_exchange *x, const struct tr_header *h)
 {
     struct tr_span value = h->value;
@@ -98,16 +100,19 @@ static enum tr_err add_binary(struct tr_exchange *x, const struct tr_header *h)
         if (!plain)
             return TR_ERR_NOMEM;
         if (tr_base64_decode(plain, one, &n) != TR_OK)
-            return tr_fail(tr_exchange_status(x), TR_ERR_BAD_METADATA, "%.*s must be base64", (int)h->name.len, h->name.ptr);
+            return tr_fail(tr_exchange_status(x), TR_ERR_BAD_METADATA, "%.*s must be base64",
+                           (int)h->name.len, h->name.ptr);
         char *text = tr_arena_alloc(&x->hs->arena, tr_base64_encoded_len(n) + 1);
         if (!text)
             return TR_ERR_NOMEM;
-        err = add(x, h->name, tr_span(text, tr_base64_encode_unpadded(text, tr_span(plain, n))), (enum tr_token)h->token);
+        err = add(x, h->name, tr_span(text, tr_base64_encode_unpadded(text, tr_span(plain, n))),
+                  (enum tr_token)h->token);
     }
     return err;
 }
 
-static bool in_connection(const struct tr_headers *headers, const struct tr_header *connection, struct tr_span name)
+static bool in_connection(const struct tr_headers *headers, const struct tr_header *connection,
+                          struct tr_span name)
 {
     for (; connection; connection = tr_headers_find(headers, TR_TOKEN_CONNECTION, connection)) {
         struct tr_span rest = connection->value;
@@ -121,14 +126,16 @@ static bool in_connection(const struct tr_headers *headers, const struct tr_head
 static enum tr_err copy_headers(struct tr_exchange *x, bool native)
 {
     const struct tr_headers *in = &x->hs->head.headers;
-    const struct tr_header *connection = x->hs->head.version < 20 ? tr_headers_find(in, TR_TOKEN_CONNECTION, NULL) : NULL;
+    const struct tr_header *connection =
+        x->hs->head.version < 20 ? tr_headers_find(in, TR_TOKEN_CONNECTION, NULL) : NULL;
     for (uint32_t i = 0; i < in->count; i++) {
         const struct tr_header *h = &in->items[i];
         if (is_dropped((enum tr_token)h->token, native))
             continue;
         if (h->token == TR_TOKEN_NONE && !native && tr_span_starts(h->name, TR_SPAN("grpc-")))
             continue;
-        if (h->token == TR_TOKEN_NONE && tr_span_starts(h->name, TR_SPAN("content-"))) /* of a body that does not go on */
+        if (h->token == TR_TOKEN_NONE &&
+            tr_span_starts(h->name, TR_SPAN("content-"))) /* of a body that does not go on */
             continue;
         if (connection && in_connection(in, connection, h->name))
             continue;
@@ -138,7 +145,9 @@ static enum tr_err copy_headers(struct tr_exchange *x, bool native)
             tr_count(&x->w->dropped_headers);
             continue;
         }
-        enum tr_err err = tr_span_ends(h->name, TR_SPAN("-bin")) ? add_binary(x, h) : add(x, h->name, h->value, (enum tr_token)h->token);
+        enum tr_err err = tr_span_ends(h->name, TR_SPAN("-bin"))
+                              ? add_binary(x, h)
+                              : add(x, h->name, h->value, (enum tr_token)h->token);
         if (err)
             return err;
     }
@@ -150,7 +159,8 @@ static enum tr_err add_cookie(struct tr_exchange *x)
 {
     const struct tr_headers *in = &x->hs->head.headers;
     const struct tr_header *first = tr_headers_find(in, TR_TOKEN_COOKIE, NULL);
-    if (!first || (x->snap->identity_headers.count && is_identity(&x->snap->identity_headers, first->name)))
+    if (!first ||
+        (x->snap->identity_headers.count && is_identity(&x->snap->identity_headers, first->name)))
         return TR_OK;
     size_t len = 0;
     uint32_t crumbs = 0;
@@ -184,10 +194,12 @@ static enum tr_err add_cookie(struct tr_exchange *x)
 
 static enum tr_err forwarded_for(struct tr_exchange *x, const struct tr_peer *peer)
 {
-    struct tr_span ip = peer && peer->ip_len ? tr_span(peer->ip, peer->ip_len) : TR_SPAN("unknown"); /* a unix socket */
+    struct tr_span ip = peer && peer->ip_len ? tr_span(peer->ip, peer->ip_len)
+                                             : TR_SPAN("unknown"); /* a unix socket */
     struct tr_span name = TR_SPAN("x-forwarded-for");
     const struct tr_headers *in = &x->hs->head.headers;
-    const struct tr_header *h = x->snap->config.trusted_hops ? tr_headers_find(in, TR_TOKEN_X_FORWARDED_FOR, NULL) : NULL;
+    const struct tr_header *h =
+        x->snap->config.trusted_hops ? tr_headers_find(in, TR_TOKEN_X_FORWARDED_FOR, NULL) : NULL;
     size_t len = ip.len;
     for (const struct tr_header *i = h; i; i = tr_headers_find(in, TR_TOKEN_X_FORWARDED_FOR, i))
         len += i->value.len + 2;
@@ -210,9 +222,11 @@ static enum tr_err forwarded_for(struct tr_exchange *x, const struct tr_peer *pe
 }
 
 /* The client's own value where proxies in front are trusted, else ours. */
-static enum tr_err forwarded(struct tr_exchange *x, struct tr_span name, enum tr_token token, struct tr_span ours)
+static enum tr_err forwarded(struct tr_exchange *x, struct tr_span name, enum tr_token token,
+                             struct tr_span ours)
 {
-    const struct tr_header *h = x->snap->config.trusted_hops ? tr_headers_find(&x->hs->head.headers, token, NULL) : NULL;
+    const struct tr_header *h =
+        x->snap->config.trusted_hops ? tr_headers_find(&x->hs->head.headers, token, NULL) : NULL;
     struct tr_span value = h && is_printable(h->value) ? h->value : ours;
     return value.len ? add(x, name, value, token) : TR_OK;
 }
@@ -232,7 +246,8 @@ static enum tr_err request_id(struct tr_exchange *x)
     static const char hex[] = "0123456789abcdef";
     const struct tr_headers *in = &x->hs->head.headers;
     const struct tr_header *h = tr_headers_find(in, TR_TOKEN_X_REQUEST_ID, NULL);
-    if (h && h->value.len <= 128 && tr_http_is_token(h->value) && !tr_headers_find(in, TR_TOKEN_X_REQUEST_ID, h))
+    if (h && h->value.len <= 128 && tr_http_is_token(h->value) &&
+        !tr_headers_find(in, TR_TOKEN_X_REQUEST_ID, h))
         return add(x, TR_SPAN("x-request-id"), h->value, TR_TOKEN_X_REQUEST_ID);
     char *p = tr_arena_alloc(&x->hs->arena, 32);
     if (!p)
@@ -252,7 +267,8 @@ enum tr_err tr_metadata_request(struct tr_exchange *x, struct tr_span content_ty
     if (!err)
         err = add(x, TR_SPAN("content-type"), content_type, TR_TOKEN_CONTENT_TYPE);
     if (!err && !native)
-        err = add(x, TR_SPAN("grpc-accept-encoding"), TR_SPAN("gzip, deflate, zstd"), TR_TOKEN_GRPC_ACCEPT_ENCODING);
+        err = add(x, TR_SPAN("grpc-accept-encoding"), TR_SPAN("gzip, deflate, zstd"),
+                  TR_TOKEN_GRPC_ACCEPT_ENCODING);
     if (!err)
         err = copy_headers(x, native);
     if (!err)
@@ -260,9 +276,11 @@ enum tr_err tr_metadata_request(struct tr_exchange *x, struct tr_span content_ty
     if (!err)
         err = forwarded_for(x, peer);
     if (!err)
-        err = forwarded(x, TR_SPAN("x-forwarded-proto"), TR_TOKEN_X_FORWARDED_PROTO, peer && peer->tls ? TR_SPAN("https") : TR_SPAN("http"));
+        err = forwarded(x, TR_SPAN("x-forwarded-proto"), TR_TOKEN_X_FORWARDED_PROTO,
+                        peer && peer->tls ? TR_SPAN("https") : TR_SPAN("http"));
     if (!err)
-        err = forwarded(x, TR_SPAN("x-forwarded-host"), TR_TOKEN_X_FORWARDED_HOST, x->hs->head.authority);
+        err = forwarded(x, TR_SPAN("x-forwarded-host"), TR_TOKEN_X_FORWARDED_HOST,
+                        x->hs->head.authority);
     if (!err)
         err = request_id(x);
     return err;
@@ -316,7 +334,8 @@ static bool is_response_dropped(const struct tr_header *h)
     return tr_span_starts(h->name, TR_SPAN("grpc-"));
 }
 
-enum tr_err tr_metadata_response(struct tr_exchange *x, const struct tr_headers *in, struct tr_headers *out)
+enum tr_err tr_metadata_response(struct tr_exchange *x, const struct tr_headers *in,
+                                 struct tr_headers *out)
 {
     for (uint32_t i = 0; i < in->count; i++) {
         const struct tr_header *h = &in->items[i];
@@ -326,7 +345,8 @@ enum tr_err tr_metadata_response(struct tr_exchange *x, const struct tr_headers 
             tr_count(&x->w->dropped_headers);
             continue;
         }
-        enum tr_err err = tr_headers_add(out, &x->hs->arena, h->name, h->value, (enum tr_token)h->token);
+        enum tr_err err =
+            tr_headers_add(out, &x->hs->arena, h->name, h->value, (enum tr_token)h->token);
         if (err)
             return err;
     }

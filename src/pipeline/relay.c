@@ -9,17 +9,21 @@ bool tr_is_grpc_type(struct tr_span content_type)
     static const struct tr_span base = TR_SPAN_INIT("application/grpc");
     if (content_type.len < base.len || !tr_span_ieq(tr_span_sub(content_type, 0, base.len), base))
         return false;
-    return content_type.len == base.len || content_type.ptr[base.len] == '+' || content_type.ptr[base.len] == ';' ||
-           content_type.ptr[base.len] == ' ';
+    return content_type.len == base.len || content_type.ptr[base.len] == '+' ||
+           content_type.ptr[base.len] == ';' || content_type.ptr[base.len] == ' ';
 }
 
 const struct tr_dialect *tr_relay_dialect(const struct tr_exchange *x)
 {
-    const struct tr_header *type = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
-    return x->hs->head.version >= 20 && type && tr_is_grpc_type(type->value) ? &tr_dialect_grpc : &tr_dialect_rest;
+    const struct tr_header *type =
+        tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
+    return x->hs->head.version >= 20 && type && tr_is_grpc_type(type->value) ? &tr_dialect_grpc
+                                                                             : &tr_dialect_rest;
 }
 
-/* ---- ROUTE ------------------------------------------------------------------------------------------------ */
+/* ---- ROUTE
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static enum tr_err route_native(struct tr_exchange *x)
 {
@@ -31,7 +35,8 @@ static enum tr_err route_native(struct tr_exchange *x)
         return TR_ERR_METHOD_NOT_ALLOWED;
     x->route = tr_snapshot_native(x->snap, head->path);
     if (!x->route)
-        return tr_fail(tr_exchange_status(x), TR_ERR_METHOD_UNIMPLEMENTED, "%.*s is not served here",
+        return tr_fail(tr_exchange_status(x), TR_ERR_METHOD_UNIMPLEMENTED,
+                       "%.*s is not served here",
                        (int)(head->path.len < 200 ? head->path.len : 200), head->path.ptr);
     return TR_OK;
 }
@@ -52,7 +57,8 @@ static enum tr_err answer_options(struct tr_exchange *x, struct tr_span allow)
 static enum tr_err route_rest(struct tr_exchange *x)
 {
     const struct tr_req_head *head = &x->hs->head;
-    if (head->path.len == 1 && head->path.ptr[0] == '*') /* OPTIONS *; other methods were refused by the codec */
+    if (head->path.len == 1 &&
+        head->path.ptr[0] == '*') /* OPTIONS *; other methods were refused by the codec */
         return answer_options(x, TR_SPAN(""));
     enum tr_err err = tr_path_check(head->path, tr_exchange_status(x));
     if (err)
@@ -76,15 +82,19 @@ static enum tr_err route_rest(struct tr_exchange *x)
 
 enum tr_err tr_relay_route(struct tr_exchange *x)
 {
-    const struct tr_header *type = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
+    const struct tr_header *type =
+        tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_TYPE, NULL);
     enum tr_err err;
     x->st = NULL;
     if (x->w->health && x->w->health(x->w, x))
         return TR_OK;
     if (type && tr_is_grpc_type(type->value))
         err = route_native(x);
-    else if (type && type->value.len >= 20 && tr_span_ieq(tr_span_sub(type->value, 0, 20), TR_SPAN("application/grpc-web")))
-        err = tr_fail(tr_exchange_status(x), TR_ERR_UNSUPPORTED_MEDIA_TYPE, "gRPC-Web is not served; send application/grpc over HTTP/2, or application/json");
+    else if (type && type->value.len >= 20 &&
+             tr_span_ieq(tr_span_sub(type->value, 0, 20), TR_SPAN("application/grpc-web")))
+        err = tr_fail(
+            tr_exchange_status(x), TR_ERR_UNSUPPORTED_MEDIA_TYPE,
+            "gRPC-Web is not served; send application/grpc over HTTP/2, or application/json");
     else
         err = route_rest(x);
     if (err || x->ended)
@@ -96,7 +106,8 @@ enum tr_err tr_relay_route(struct tr_exchange *x)
     return TR_OK;
 }
 
-/* ---- the call --------------------------------------------------------------------------------------------- */
+/* ---- the call
+ * --------------------------------------------------------------------------------------------- */
 
 static void on_up_head(void *ctx, unsigned http_status, const struct tr_headers *headers, bool end)
 {
@@ -156,11 +167,14 @@ void tr_relay_reset_status(uint32_t h2_code, uint8_t *ret_grpc_code, uint16_t *r
     }
 }
 
-/* What was not sent, or refused unread, may go out once more: the whole request must still be there. */
+/* What was not sent, or refused unread, may go out once more: the whole request must still be
+ * there. */
 static bool may_retry(const struct tr_exchange *x, enum tr_err err)
 {
-    return tr_err_info(err)->retry == TR_RETRY_SAFE && (err == TR_ERR_UPSTREAM_GOAWAY || err == TR_ERR_UPSTREAM_REFUSED) &&
-           x->call.progress != TR_PROGRESS_ANSWERED && x->attempts < 3 && !x->req_dropped && !x->head_sent;
+    return tr_err_info(err)->retry == TR_RETRY_SAFE &&
+           (err == TR_ERR_UPSTREAM_GOAWAY || err == TR_ERR_UPSTREAM_REFUSED) &&
+           x->call.progress != TR_PROGRESS_ANSWERED && x->attempts < 3 && !x->req_dropped &&
+           !x->head_sent;
 }
 
 static enum tr_err retry(struct tr_exchange *x)
@@ -173,7 +187,8 @@ static enum tr_err retry(struct tr_exchange *x)
     return err;
 }
 
-static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code, const struct tr_headers *trailers)
+static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code,
+                      const struct tr_headers *trailers)
 {
     struct tr_exchange *x = ctx;
     tr_exchange_enter(x);
@@ -186,7 +201,10 @@ static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code, const struct
             tr_exchange_fail(x, err);
     } else if (err == TR_ERR_UPSTREAM_RESET) {
         const struct tr_err_info *info = tr_err_info(err);
-        x->end = (struct tr_rpc_end){.code = info->grpc_code, .http_status = info->http_status, .err = err, .message = info->text};
+        x->end = (struct tr_rpc_end){.code = info->grpc_code,
+                                     .http_status = info->http_status,
+                                     .err = err,
+                                     .message = info->text};
         if (h2_code != ~0u)
             tr_relay_reset_status(h2_code, &x->end.code, &x->end.http_status);
         tr_exchange_fail_rpc(x);
@@ -245,7 +263,8 @@ static enum tr_err put_timeout(struct tr_exchange *x)
         x->metadata.items[x->timeout_at - 1].value = text;
         return TR_OK;
     }
-    enum tr_err err = tr_headers_add(&x->metadata, &x->hs->arena, TR_SPAN("grpc-timeout"), text, TR_TOKEN_GRPC_TIMEOUT);
+    enum tr_err err = tr_headers_add(&x->metadata, &x->hs->arena, TR_SPAN("grpc-timeout"), text,
+                                     TR_TOKEN_GRPC_TIMEOUT);
     if (!err)
         x->timeout_at = x->metadata.count;
     return err;

@@ -6,15 +6,18 @@
 
 /* The dialect of a request that the codec refused: a gRPC client gets trailers (SPEC §8). */
 const struct tr_dialect *tr_relay_dialect(const struct tr_exchange *x);
-/* Sets route, policy and dialect, or answers (OPTIONS, health). An error is a refusal (404, 405, 415, 505...). */
+/* Sets route, policy and dialect, or answers (OPTIONS, health). An error is a refusal (404, 405,
+ * 415, 505...). */
 enum tr_err tr_relay_route(struct tr_exchange *x) TR_MUST_USE;
 /* Counts the finished exchange. */
 void tr_relay_count(struct tr_exchange *x);
 
-/* Drops the bytes of x->req that the connection has taken, when there are enough of them and no message is half-written there. */
+/* Drops the bytes of x->req that the connection has taken, when there are enough of them and no
+ * message is half-written there. */
 void tr_relay_compact(struct tr_exchange *x);
 
-/* gRPC code and HTTP status of a stream that the backend reset with an HTTP/2 error code ("HTTP2 Transport Mapping" of gRPC). */
+/* gRPC code and HTTP status of a stream that the backend reset with an HTTP/2 error code ("HTTP2
+ * Transport Mapping" of gRPC). */
 void tr_relay_reset_status(uint32_t h2_code, uint8_t *ret_grpc_code, uint16_t *ret_http_status);
 /* "application/grpc", alone or followed by '+' or ';'. */
 bool tr_is_grpc_type(struct tr_span content_type);

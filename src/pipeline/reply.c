@@ -7,18 +7,21 @@
 #include "pipeline/metadata.h"
 #include "transcode/rpcstatus.h"
 
-enum tr_err tr_exchange_header(struct tr_exchange *x, struct tr_span name, struct tr_span value, enum tr_token token)
+enum tr_err tr_exchange_header(struct tr_exchange *x, struct tr_span name, struct tr_span value,
+                               enum tr_token token)
 {
     return tr_headers_add(&x->resp_headers, &x->hs->arena, name, value, token);
 }
 
-enum tr_err tr_exchange_send_head(struct tr_exchange *x, unsigned status, int64_t content_length, bool end)
+enum tr_err tr_exchange_send_head(struct tr_exchange *x, unsigned status, int64_t content_length,
+                                  bool end)
 {
     struct tr_resp_head head;
     tr_chain_response(x);
     x->head_sent = true;
     x->http_status = (uint16_t)status;
-    head = (struct tr_resp_head){.status = (uint16_t)status, .headers = x->resp_headers, .content_length = content_length};
+    head = (struct tr_resp_head){
+        .status = (uint16_t)status, .headers = x->resp_headers, .content_length = content_length};
     return x->hs->ops->send_head(x->hs, &head, end);
 }
 
@@ -27,9 +30,11 @@ unsigned tr_reply_http_status(const struct tr_exchange *x)
     return x->end.http_status ? x->end.http_status : tr_http_from_grpc(x->end.code);
 }
 
-/* ---- the backend's status ----------------------------------------------------------------------------------- */
+/* ---- the backend's status
+ * ----------------------------------------------------------------------------------- */
 
-enum tr_err tr_reply_take_trailers(struct tr_exchange *x, unsigned http_status, const struct tr_headers *trailers)
+enum tr_err tr_reply_take_trailers(struct tr_exchange *x, unsigned http_status,
+                                   const struct tr_headers *trailers)
 {
     const struct tr_header *status = tr_headers_find(trailers, TR_TOKEN_GRPC_STATUS, NULL);
     const struct tr_header *message = tr_headers_find(trailers, TR_TOKEN_GRPC_MESSAGE, NULL);
@@ -59,8 +64,9 @@ enum tr_err tr_reply_take_trailers(struct tr_exchange *x, unsigned http_status, 
         return TR_OK;
     /* the binary status lives as long as the exchange */
     struct tr_buf buf = tr_bufpool_get(x->w->h->bufs);
-    enum tr_err err = tr_rpcstatus_from_trailers(&buf, (unsigned)code, message ? message->value : tr_span(NULL, 0),
-                                                 details ? details->value : tr_span(NULL, 0), &x->w->scratch);
+    enum tr_err err = tr_rpcstatus_from_trailers(
+        &buf, (unsigned)code, message ? message->value : tr_span(NULL, 0),
+        details ? details->value : tr_span(NULL, 0), &x->w->scratch);
     if (!err) {
         x->end.details = tr_arena_copy(&x->hs->arena, tr_buf_span(&buf));
         x->end.message = tr_rpcstatus_view(x->end.details).message;
@@ -89,10 +95,13 @@ enum tr_err tr_reply_status(struct tr_exchange *x, struct tr_span *ret_status)
         } else {
             tr_status_clear(&st);
             st.err = x->end.err ? x->end.err : TR_ERR_INTERNAL;
-            (void)tr_fail(&st, st.err, "%.*s", (int)(x->end.message.len < 250 ? x->end.message.len : 250), x->end.message.ptr);
+            (void)tr_fail(&st, st.err, "%.*s",
+                          (int)(x->end.message.len < 250 ? x->end.message.len : 250),
+                          x->end.message.ptr);
         }
         if (x->end.from_backend)
-            err = tr_rpcstatus_from_trailers(&buf, x->end.code, x->end.message, tr_span(NULL, 0), &x->w->scratch);
+            err = tr_rpcstatus_from_trailers(&buf, x->end.code, x->end.message, tr_span(NULL, 0),
+                                             &x->w->scratch);
         else
             err = tr_rpcstatus_build(&buf, &st, x->end.code, -1);
     }
@@ -104,7 +113,8 @@ enum tr_err tr_reply_status(struct tr_exchange *x, struct tr_span *ret_status)
     return err;
 }
 
-static enum tr_err status_json(struct tr_exchange *x, struct tr_span status, enum tr_error_format format, bool pretty, struct tr_buf *out)
+static enum tr_err status_json(struct tr_exchange *x, struct tr_span status,
+                               enum tr_error_format format, bool pretty, struct tr_buf *out)
 {
     unsigned http = tr_reply_http_status(x);
     struct tr_rpcstatus_json_opts opts = {
@@ -130,7 +140,9 @@ enum tr_err tr_reply_status_json(struct tr_exchange *x, struct tr_buf *out)
     return err ? err : status_json(x, status, TR_ERROR_FORMAT_STATUS, false, out);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static enum tr_err number_header(struct tr_exchange *x, struct tr_span name, uint64_t v)
 {
@@ -144,8 +156,9 @@ static enum tr_err error_headers(struct tr_exchange *x, struct tr_span status, b
 {
     unsigned http = tr_reply_http_status(x);
     struct tr_span type = as_proto ? TR_SPAN("application/x-protobuf")
-                          : x->policy->error_format == TR_ERROR_FORMAT_PROBLEM ? TR_SPAN("application/problem+json")
-                                                                               : TR_SPAN("application/json");
+                          : x->policy->error_format == TR_ERROR_FORMAT_PROBLEM
+                              ? TR_SPAN("application/problem+json")
+                              : TR_SPAN("application/json");
     enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), type, TR_TOKEN_CONTENT_TYPE);
     int64_t after = tr_rpcstatus_retry_after(status);
     /* what the backend says of itself as metadata stands */
@@ -166,7 +179,8 @@ enum tr_err tr_reply_rest(struct tr_exchange *x, bool as_proto, bool pretty)
         err = error_headers(x, status, as_proto);
     if (!err)
         err = as_proto ? tr_buf_append(&hs->out, status)
-                       : status_json(x, status, (enum tr_error_format)x->policy->error_format, pretty, &hs->out);
+                       : status_json(x, status, (enum tr_error_format)x->policy->error_format,
+                                     pretty, &hs->out);
     if (err)
         return err;
     size_t len = hs->out.len - hs->out_pos;
@@ -186,14 +200,16 @@ enum tr_err tr_reply_trailers(struct tr_exchange *x, struct tr_headers *out)
     char *p = tr_arena_alloc(arena, TR_NUM_MAX);
     if (!p)
         return TR_ERR_NOMEM;
-    enum tr_err err = tr_headers_add(out, arena, TR_SPAN("grpc-status"), tr_span(p, tr_num_u64(p, x->end.code)), TR_TOKEN_GRPC_STATUS);
+    enum tr_err err = tr_headers_add(out, arena, TR_SPAN("grpc-status"),
+                                     tr_span(p, tr_num_u64(p, x->end.code)), TR_TOKEN_GRPC_STATUS);
     if (err || x->end.code == 0)
         return err;
     struct tr_buf buf = tr_bufpool_get(x->w->h->bufs);
     struct tr_span status = {NULL, 0};
     err = tr_rpcstatus_encode_message(&buf, x->end.message);
     if (!err && buf.len)
-        err = tr_headers_add(out, arena, TR_SPAN("grpc-message"), tr_arena_copy(arena, tr_buf_span(&buf)), TR_TOKEN_GRPC_MESSAGE);
+        err = tr_headers_add(out, arena, TR_SPAN("grpc-message"),
+                             tr_arena_copy(arena, tr_buf_span(&buf)), TR_TOKEN_GRPC_MESSAGE);
     tr_bufpool_put(x->w->h->bufs, &buf);
     if (!err)
         err = tr_reply_status(x, &status);
@@ -201,7 +217,8 @@ enum tr_err tr_reply_trailers(struct tr_exchange *x, struct tr_headers *out)
         char *b64 = tr_arena_alloc(arena, tr_base64_encoded_len(status.len) + 1);
         if (!b64)
             return TR_ERR_NOMEM;
-        err = tr_headers_add(out, arena, TR_SPAN("grpc-status-details-bin"), tr_span(b64, tr_base64_encode_unpadded(b64, status)),
+        err = tr_headers_add(out, arena, TR_SPAN("grpc-status-details-bin"),
+                             tr_span(b64, tr_base64_encode_unpadded(b64, status)),
                              TR_TOKEN_GRPC_STATUS_DETAILS);
     }
     return err;
@@ -209,19 +226,22 @@ enum tr_err tr_reply_trailers(struct tr_exchange *x, struct tr_headers *out)
 
 enum tr_err tr_reply_grpc(struct tr_exchange *x)
 {
-    enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), TR_SPAN("application/grpc"), TR_TOKEN_CONTENT_TYPE);
+    enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), TR_SPAN("application/grpc"),
+                                         TR_TOKEN_CONTENT_TYPE);
     if (!err)
         err = tr_reply_trailers(x, &x->resp_headers);
     x->hs->out.len = x->hs->out_pos;
     return err ? err : tr_exchange_send_head(x, 200, -1, true);
 }
 
-void tr_reply_text(struct tr_exchange *x, unsigned status, struct tr_span content_type, struct tr_span body)
+void tr_reply_text(struct tr_exchange *x, unsigned status, struct tr_span content_type,
+                   struct tr_span body)
 {
     struct tr_hstream *hs = x->hs;
     tr_exchange_step(x, TR_STEP_REPLY);
     if (tr_exchange_header(x, TR_SPAN("content-type"), content_type, TR_TOKEN_CONTENT_TYPE) ||
-        tr_exchange_header(x, TR_SPAN("cache-control"), TR_SPAN("no-store"), TR_TOKEN_CACHE_CONTROL) ||
+        tr_exchange_header(x, TR_SPAN("cache-control"), TR_SPAN("no-store"),
+                           TR_TOKEN_CACHE_CONTROL) ||
         (!x->head_only && tr_buf_append(&hs->out, body)) ||
         tr_exchange_send_head(x, status, (int64_t)body.len, x->head_only)) {
         hs->ops->reset(hs, TR_HRESET_INTERNAL);

@@ -1,4 +1,5 @@
-/* Content codings of request bodies and compressed gRPC messages of backends, through http/coding.h. */
+/* Content codings of request bodies and compressed gRPC messages of backends, through
+ * http/coding.h. */
 #include "http/coding.h"
 #include "pipeline/rest.h"
 
@@ -6,26 +7,31 @@
 
 static struct tr_decoder_limits limits_of(uint64_t max_out)
 {
-    return (struct tr_decoder_limits){.max_out = max_out, .max_ratio = TR_DECODER_RATIO, .ratio_free = TR_DECODER_RATIO_FREE};
+    return (struct tr_decoder_limits){
+        .max_out = max_out, .max_ratio = TR_DECODER_RATIO, .ratio_free = TR_DECODER_RATIO_FREE};
 }
 
 enum tr_err tr_rest_decoder(struct tr_exchange *x, struct tr_rest *r)
 {
-    const struct tr_header *h = tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_ENCODING, NULL);
+    const struct tr_header *h =
+        tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_ENCODING, NULL);
     if (!h || h->value.len == 0 || tr_span_ieq(h->value, TR_SPAN("identity")))
         return TR_OK;
     enum tr_coding coding = tr_coding_from(h->value);
     if (tr_headers_find(&x->hs->head.headers, TR_TOKEN_CONTENT_ENCODING, h) ||
         (coding != TR_CODING_GZIP && coding != TR_CODING_BR && coding != TR_CODING_ZSTD)) {
-        enum tr_err err = tr_exchange_header(x, TR_SPAN("accept-encoding"), TR_SPAN("gzip, br, zstd"), TR_TOKEN_ACCEPT_ENCODING);
+        enum tr_err err = tr_exchange_header(x, TR_SPAN("accept-encoding"),
+                                             TR_SPAN("gzip, br, zstd"), TR_TOKEN_ACCEPT_ENCODING);
         return err ? err : TR_ERR_UNSUPPORTED_CODING;
     }
-    struct tr_decoder_limits limits = limits_of(x->streaming_in ? x->policy->max_stream_bytes : x->policy->max_request_bytes);
+    struct tr_decoder_limits limits =
+        limits_of(x->streaming_in ? x->policy->max_stream_bytes : x->policy->max_request_bytes);
     return tr_decoder_new(&x->w->codings, coding, &limits, &r->decoder);
 }
 
 enum tr_err tr_rest_decode(struct tr_exchange *x, struct tr_rest *r, struct tr_span data,
-                           enum tr_err (*take)(struct tr_exchange *x, struct tr_rest *r, struct tr_span plain))
+                           enum tr_err (*take)(struct tr_exchange *x, struct tr_rest *r,
+                                               struct tr_span plain))
 {
     for (;;) {
         struct tr_buf *tmp = &x->w->tmp;

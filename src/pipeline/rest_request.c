@@ -7,14 +7,18 @@
 #define JSON_DEPTH_MAX      100
 #define HTTP_BODY_CHUNK_MAX ((size_t)64 * 1024)
 
-/* ---- bindings -------------------------------------------------------------------------------------------------------- */
+/* ---- bindings
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static enum tr_err bind_path(struct tr_exchange *x, struct tr_rest *r)
 {
     const struct tr_route_match *m = x->match;
     for (uint32_t i = 0; i < m->capture_count; i++) {
         struct tr_span value;
-        enum tr_err err = tr_capture_decode(&m->captures[i], (enum tr_path_unescape)x->policy->path_unescape, &x->hs->arena, &value);
+        enum tr_err err =
+            tr_capture_decode(&m->captures[i], (enum tr_path_unescape)x->policy->path_unescape,
+                              &x->hs->arena, &value);
         if (err)
             return err;
         size_t var = (size_t)(m->captures[i].var - m->tmpl->vars);
@@ -40,10 +44,12 @@ static enum tr_err bind_query(struct tr_exchange *x, struct tr_rest *r)
     r->query.sys.pretty = -1;
     if (!x->hs->head.query.ptr || x->hs->head.query.len == 0)
         return TR_OK;
-    return tr_query_bind(r->plan->rpc->input, x->hs->head.query, &opts, &x->hs->arena, &r->binds, &r->query, tr_exchange_status(x));
+    return tr_query_bind(r->plan->rpc->input, x->hs->head.query, &opts, &x->hs->arena, &r->binds,
+                         &r->query, tr_exchange_status(x));
 }
 
-/* ---- messages into x->req --------------------------------------------------------------------------------------------- */
+/* ---- messages into x->req
+ * --------------------------------------------------------------------------------------------- */
 
 static enum tr_err message_begin(struct tr_exchange *x, struct tr_rest *r)
 {
@@ -86,12 +92,18 @@ static enum tr_err count_bytes(struct tr_exchange *x, struct tr_rest *r, size_t 
 {
     r->body_bytes += n;
     if (!x->streaming_in)
-        return x->policy->max_request_bytes && r->body_bytes > x->policy->max_request_bytes ? TR_ERR_BODY_TOO_LARGE : TR_OK;
+        return x->policy->max_request_bytes && r->body_bytes > x->policy->max_request_bytes
+                   ? TR_ERR_BODY_TOO_LARGE
+                   : TR_OK;
     /* of a stream each message is measured when it is written */
-    return x->policy->max_stream_bytes && r->body_bytes > x->policy->max_stream_bytes ? TR_ERR_STREAM_TOO_LARGE : TR_OK;
+    return x->policy->max_stream_bytes && r->body_bytes > x->policy->max_stream_bytes
+               ? TR_ERR_STREAM_TOO_LARGE
+               : TR_OK;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------------ */
+/* ---- JSON
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static enum tr_err json_message_begin(struct tr_exchange *x, struct tr_rest *r)
 {
@@ -121,7 +133,8 @@ static enum tr_err json_unary(struct tr_exchange *x, struct tr_rest *r)
     return tok == TR_JSON_ERROR ? scan_error(x, r) : TR_OK;
 }
 
-/* The next element of the array, or the next value, has begun. TR_ERR_AGAIN: more input is needed; TR_ERR_EOF: there is none. */
+/* The next element of the array, or the next value, has begun. TR_ERR_AGAIN: more input is needed;
+ * TR_ERR_EOF: there is none. */
 static enum tr_err json_stream_next(struct tr_exchange *x, struct tr_rest *r)
 {
     for (;;) {
@@ -133,7 +146,8 @@ static enum tr_err json_stream_next(struct tr_exchange *x, struct tr_rest *r)
         if (tok == TR_JSON_END)
             return TR_ERR_EOF;
         if (r->stream == TR_JSON_STREAM_CLOSED)
-            return tr_fail(tr_exchange_status(x), TR_ERR_JSON_SYNTAX, "more input after the end of the array");
+            return tr_fail(tr_exchange_status(x), TR_ERR_JSON_SYNTAX,
+                           "more input after the end of the array");
         if (r->stream == TR_JSON_STREAM_UNKNOWN) {
             r->stream = tok == TR_JSON_ARR_BEGIN ? TR_JSON_STREAM_ARRAY : TR_JSON_STREAM_VALUES;
             if (tok == TR_JSON_ARR_BEGIN)
@@ -169,13 +183,16 @@ static enum tr_err json_stream(struct tr_exchange *x, struct tr_rest *r)
     }
 }
 
-static enum tr_err json_feed(struct tr_exchange *x, struct tr_rest *r, struct tr_span data, bool last)
+static enum tr_err json_feed(struct tr_exchange *x, struct tr_rest *r, struct tr_span data,
+                             bool last)
 {
     if (!r->scan_begun) {
         r->scan_begun = true;
         r->spill = tr_bufpool_get(x->w->h->bufs);
-        size_t spill_max = x->policy->max_request_bytes ? (size_t)x->policy->max_request_bytes : SIZE_MAX / 8;
-        tr_json_scan_init(&r->scan, x->streaming_in ? TR_JSON_MULTI : TR_JSON_SINGLE, JSON_DEPTH_MAX, &r->spill, spill_max);
+        size_t spill_max =
+            x->policy->max_request_bytes ? (size_t)x->policy->max_request_bytes : SIZE_MAX / 8;
+        tr_json_scan_init(&r->scan, x->streaming_in ? TR_JSON_MULTI : TR_JSON_SINGLE,
+                          JSON_DEPTH_MAX, &r->spill, spill_max);
         if (!x->streaming_in) {
             enum tr_err err = json_message_begin(x, r);
             if (err)
@@ -186,7 +203,8 @@ static enum tr_err json_feed(struct tr_exchange *x, struct tr_rest *r, struct tr
     return x->streaming_in ? json_stream(x, r) : json_unary(x, r);
 }
 
-/* ---- binary and HttpBody -------------------------------------------------------------------------------------------- */
+/* ---- binary and HttpBody
+ * -------------------------------------------------------------------------------------------- */
 
 /* One message's bytes stand in r->hold. */
 static enum tr_err proto_message(struct tr_exchange *x, struct tr_rest *r, struct tr_span bytes)
@@ -205,7 +223,9 @@ static enum tr_err proto_message(struct tr_exchange *x, struct tr_rest *r, struc
             err = tr_buf_append(&x->req, tr_span(len, tr_wire_put_varint(len, bytes.len)));
     }
     if (!err) /* a message that is no message is the client's error, not the backend's */
-        err = tr_wire_check(r->plan->body == TR_BODY_FIELD ? r->plan->body_field->sub.msg : r->plan->rpc->input, bytes, tr_exchange_status(x));
+        err = tr_wire_check(r->plan->body == TR_BODY_FIELD ? r->plan->body_field->sub.msg
+                                                           : r->plan->rpc->input,
+                            bytes, tr_exchange_status(x));
     if (!err)
         err = tr_buf_append(&x->req, bytes);
     return err ? err : message_end(x, r);
@@ -243,7 +263,8 @@ static size_t put_record(char *out, uint32_t number, size_t len)
 }
 
 /* google.api.HttpBody {1: content_type, 2: data}, bare or as the body's field. */
-static enum tr_err http_body_message(struct tr_exchange *x, struct tr_rest *r, struct tr_span data, bool with_type)
+static enum tr_err http_body_message(struct tr_exchange *x, struct tr_rest *r, struct tr_span data,
+                                     bool with_type)
 {
     char type_head[16], data_head[16], field_head[24];
     struct tr_span type = with_type ? r->content_type : tr_span("", 0);
@@ -255,7 +276,8 @@ static enum tr_err http_body_message(struct tr_exchange *x, struct tr_rest *r, s
         memcpy(field_head, f->tag, f->tag_len);
         field_n = f->tag_len + tr_wire_put_varint(field_head + f->tag_len, inner);
     }
-    struct tr_span pieces[] = {tr_span(field_head, field_n), tr_span(type_head, type_n), type, tr_span(data_head, data_n), data};
+    struct tr_span pieces[] = {tr_span(field_head, field_n), tr_span(type_head, type_n), type,
+                               tr_span(data_head, data_n), data};
     enum tr_err err = message_begin(x, r);
     for (size_t i = 0; !err && i < sizeof pieces / sizeof pieces[0]; i++)
         err = tr_buf_append(&x->req, pieces[i]);
@@ -266,7 +288,9 @@ static enum tr_err http_body_stream(struct tr_exchange *x, struct tr_rest *r, st
 {
     enum tr_err err = TR_OK;
     size_t max = HTTP_BODY_CHUNK_MAX;
-    if (x->policy->max_request_bytes && x->policy->max_request_bytes < max * 2) /* a small bound holds for the message, not the data alone */
+    if (x->policy->max_request_bytes &&
+        x->policy->max_request_bytes <
+            max * 2) /* a small bound holds for the message, not the data alone */
         max = (size_t)x->policy->max_request_bytes / 2 + 1;
     while (!err && data.len) {
         struct tr_span cut = tr_span_sub(data, 0, max);
@@ -276,7 +300,9 @@ static enum tr_err http_body_stream(struct tr_exchange *x, struct tr_rest *r, st
     return err;
 }
 
-/* ---- body events ----------------------------------------------------------------------------------------------------- */
+/* ---- body events
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 /* Decoded bytes of the body. */
 static enum tr_err take(struct tr_exchange *x, struct tr_rest *r, struct tr_span data)
@@ -365,7 +391,9 @@ enum tr_err tr_rest_on_body_end(struct tr_exchange *x)
     return TR_OK;
 }
 
-/* ---- begin -------------------------------------------------------------------------------------------------------------- */
+/* ---- begin
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 enum tr_err tr_rest_begin(struct tr_exchange *x)
 {
@@ -382,14 +410,16 @@ enum tr_err tr_rest_begin(struct tr_exchange *x)
     if (!err)
         err = tr_rest_choose_format(x);
     if (!err)
-        err = tr_input_choose(&x->hs->head.headers, r->plan, x->body_end, &r->input, &r->content_type, tr_exchange_status(x));
+        err = tr_input_choose(&x->hs->head.headers, r->plan, x->body_end, &r->input,
+                              &r->content_type, tr_exchange_status(x));
     if (!err)
         err = tr_rest_decoder(x, r);
     if (!err)
         err = bind_path(x, r);
     if (!err && r->input == TR_INPUT_NONE && x->hs->head.content_length > 0)
         err = TR_ERR_BODY_NOT_ALLOWED;
-    if (!err && x->hs->head.content_length > 0 && !x->streaming_in && x->policy->max_request_bytes && !r->decoder &&
+    if (!err && x->hs->head.content_length > 0 && !x->streaming_in &&
+        x->policy->max_request_bytes && !r->decoder &&
         (uint64_t)x->hs->head.content_length > x->policy->max_request_bytes)
         err = TR_ERR_BODY_TOO_LARGE;
     if (err)

@@ -4,10 +4,12 @@
 #include "pipeline/rest.h"
 #include "proto/wire.h"
 
-/* JSON may be so many times as long as the message. Names of enum values and defaults make hundreds of times possible. */
+/* JSON may be so many times as long as the message. Names of enum values and defaults make hundreds
+ * of times possible. */
 #define JSON_EXPANSION 16
 
-/* ---- the form of the answer -------------------------------------------------------------------------------------------- */
+/* ---- the form of the answer
+ * -------------------------------------------------------------------------------------------- */
 
 static bool is_stream(const struct tr_exchange *x)
 {
@@ -26,10 +28,13 @@ enum tr_err tr_rest_choose_format(struct tr_exchange *x)
         .enums_as_numbers = p->enums_as_numbers || sys->alt == TR_ALT_JSON_INT_ENUMS,
         .pretty = sys->pretty < 0 ? p->pretty : sys->pretty,
         .bad_utf8 = &x->w->bad_utf8,
-        .max_bytes = p->max_response_bytes < SIZE_MAX / JSON_EXPANSION ? (size_t)p->max_response_bytes * JSON_EXPANSION : 0,
+        .max_bytes = p->max_response_bytes < SIZE_MAX / JSON_EXPANSION
+                         ? (size_t)p->max_response_bytes * JSON_EXPANSION
+                         : 0,
     };
     r->resp_http_body = r->plan->resp_is_http_body;
-    tr_unframer_init(&r->unframer, &r->gather, (size_t)p->max_response_bytes, TR_ERR_UPSTREAM_OVERSIZED);
+    tr_unframer_init(&r->unframer, &r->gather, (size_t)p->max_response_bytes,
+                     TR_ERR_UPSTREAM_OVERSIZED);
     r->unframer.pool = x->w->h->bufs;
     unsigned offered = 1u << TR_FORMAT_JSON;
     const struct tr_field *f = r->plan->resp_field;
@@ -50,11 +55,14 @@ enum tr_err tr_rest_choose_format(struct tr_exchange *x)
     if (is_stream(x) && r->format != TR_FORMAT_JSON)
         r->popts.pretty = false; /* one message a line */
     if (sys->fields.ptr && sys->fields.len && !r->resp_http_body && r->format != TR_FORMAT_PROTO)
-        return tr_field_tree_compile(&x->hs->arena, r->plan->rpc->output, f, sys->fields, &r->popts.fields, tr_exchange_status(x));
+        return tr_field_tree_compile(&x->hs->arena, r->plan->rpc->output, f, sys->fields,
+                                     &r->popts.fields, tr_exchange_status(x));
     return TR_OK;
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------------- */
+/* ---- messages
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* The bytes of the last occurrence of a length-delimited field; an absent one is empty. */
 static enum tr_err find_record(struct tr_span message, uint32_t number, struct tr_span *ret)
@@ -75,7 +83,8 @@ static enum tr_err find_record(struct tr_span message, uint32_t number, struct t
     return TR_OK;
 }
 
-enum tr_err tr_rest_http_body(const struct tr_plan *plan, struct tr_span message, struct tr_span *ret_type, struct tr_span *ret_data)
+enum tr_err tr_rest_http_body(const struct tr_plan *plan, struct tr_span message,
+                              struct tr_span *ret_type, struct tr_span *ret_data)
 {
     enum tr_err err = TR_OK;
     if (plan->resp_field)
@@ -118,14 +127,16 @@ enum tr_err tr_rest_put_message(struct tr_exchange *x, struct tr_span message, s
     }
     struct tr_status *st = tr_exchange_status(x);
     if (plan->resp_field)
-        err = tr_pb2json_field(plan->rpc->output, plan->resp_field, message, &r->popts, out, &x->w->scratch, st);
+        err = tr_pb2json_field(plan->rpc->output, plan->resp_field, message, &r->popts, out,
+                               &x->w->scratch, st);
     else
         err = tr_pb2json(plan->rpc->output, message, &r->popts, out, &x->w->scratch, st);
     tr_arena_reset(&x->w->scratch);
     return err ? map_transcode_error(x, err) : TR_OK;
 }
 
-/* The HTTP type that an HttpBody names: a media type, or octet-stream when the backend's is not usable as a header. */
+/* The HTTP type that an HttpBody names: a media type, or octet-stream when the backend's is not
+ * usable as a header. */
 static struct tr_span body_type(struct tr_exchange *x, struct tr_span type)
 {
     if (type.len == 0 || !tr_http_is_field_value(type) || tr_span_find(type, '/') == type.len)
@@ -146,7 +157,8 @@ static enum tr_err unary_message(struct tr_exchange *x, struct tr_span message)
     struct tr_span type, data;
     err = tr_rest_http_body(r->plan, message, &type, &data);
     if (!err && x->policy->success_status != 204)
-        err = tr_exchange_header(x, TR_SPAN("content-type"), body_type(x, type), TR_TOKEN_CONTENT_TYPE);
+        err = tr_exchange_header(x, TR_SPAN("content-type"), body_type(x, type),
+                                 TR_TOKEN_CONTENT_TYPE);
     if (!err)
         err = tr_rest_reserve(x, data.len);
     return err ? err : tr_buf_append(&x->hs->out, data);
@@ -165,21 +177,26 @@ enum tr_err tr_rest_on_data(struct tr_exchange *x, struct tr_span data)
         if (!err && frame.compressed)
             err = tr_rest_inflate(x, r, &frame.message);
         if (!err)
-            err = is_stream(x) ? tr_rest_stream_message(x, frame.message) : unary_message(x, frame.message);
+            err = is_stream(x) ? tr_rest_stream_message(x, frame.message)
+                               : unary_message(x, frame.message);
         if (err)
             return err;
     }
     return TR_OK;
 }
 
-/* ---- head and end -------------------------------------------------------------------------------------------------------- */
+/* ---- head and end
+ * --------------------------------------------------------------------------------------------------------
+ */
 
-void tr_rest_on_head(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers, bool end)
+void tr_rest_on_head(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers,
+                     bool end)
 {
     struct tr_rest *r = x->rest;
     const struct tr_header *type = tr_headers_find(headers, TR_TOKEN_CONTENT_TYPE, NULL);
     const struct tr_header *encoding = tr_headers_find(headers, TR_TOKEN_GRPC_ENCODING, NULL);
-    bool grpc = type ? tr_is_grpc_type(type->value) : tr_headers_find(headers, TR_TOKEN_GRPC_STATUS, NULL) != NULL;
+    bool grpc = type ? tr_is_grpc_type(type->value)
+                     : tr_headers_find(headers, TR_TOKEN_GRPC_STATUS, NULL) != NULL;
     enum tr_err err = TR_OK;
     r->up_head_seen = true;
     if (http_status != 200) {
@@ -203,13 +220,15 @@ static enum tr_err answer_headers(struct tr_exchange *x, struct tr_rest *r)
 {
     enum tr_err err = TR_OK;
     if (!r->resp_http_body)
-        err = tr_exchange_header(x, TR_SPAN("content-type"), tr_format_type(r->format), TR_TOKEN_CONTENT_TYPE);
+        err = tr_exchange_header(x, TR_SPAN("content-type"), tr_format_type(r->format),
+                                 TR_TOKEN_CONTENT_TYPE);
     if (!err && r->choice)
         err = tr_exchange_header(x, TR_SPAN("vary"), TR_SPAN("Accept"), TR_TOKEN_NONE);
     return err;
 }
 
-static enum tr_err answer_unary(struct tr_exchange *x, struct tr_rest *r, const struct tr_headers *trailers)
+static enum tr_err answer_unary(struct tr_exchange *x, struct tr_rest *r,
+                                const struct tr_headers *trailers)
 {
     struct tr_hstream *hs = x->hs;
     unsigned status = x->policy->success_status;
@@ -260,7 +279,8 @@ void tr_rest_on_end(struct tr_exchange *x, const struct tr_headers *trailers)
         tr_exchange_fail(x, err);
 }
 
-/* The form of an error. Before that of the answer is chosen, $alt (if it was read) or Accept says whether protobuf wins. */
+/* The form of an error. Before that of the answer is chosen, $alt (if it was read) or Accept says
+ * whether protobuf wins. */
 static bool error_as_proto(const struct tr_exchange *x)
 {
     const struct tr_rest *r = x->rest;
@@ -268,15 +288,18 @@ static bool error_as_proto(const struct tr_exchange *x)
         return r->format == TR_FORMAT_PROTO;
     if (r && r->query.sys.alt != TR_ALT_UNSET)
         return r->query.sys.alt == TR_ALT_PROTO;
-    return tr_accept_choose(&x->hs->head.headers, 1u << TR_FORMAT_JSON | 1u << TR_FORMAT_PROTO) == TR_FORMAT_PROTO;
+    return tr_accept_choose(&x->hs->head.headers, 1u << TR_FORMAT_JSON | 1u << TR_FORMAT_PROTO) ==
+           TR_FORMAT_PROTO;
 }
 
 void tr_rest_refuse(struct tr_exchange *x)
 {
     const struct tr_rest *r = x->rest;
     struct tr_headers kept = {0};
-    bool as_proto = error_as_proto(x), pretty = r && r->format_chosen ? r->popts.pretty : x->policy->pretty;
-    /* Of what a filter or the backend put there before, what describes an error stays; a body's type does not. */
+    bool as_proto = error_as_proto(x),
+         pretty = r && r->format_chosen ? r->popts.pretty : x->policy->pretty;
+    /* Of what a filter or the backend put there before, what describes an error stays; a body's
+     * type does not. */
     for (uint32_t i = 0; i < x->resp_headers.count; i++) {
         const struct tr_header *h = &x->resp_headers.items[i];
         if (h->token != TR_TOKEN_CONTENT_TYPE &&

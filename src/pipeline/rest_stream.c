@@ -1,5 +1,5 @@
-/* Server streams in the format that Accept asked for (SPEC §5). No message waits for a later one; an error after the first
- * byte is never mistaken for success. */
+/* Server streams in the format that Accept asked for (SPEC §5). No message waits for a later one;
+ * an error after the first byte is never mistaken for success. */
 #include "pipeline/metadata.h"
 #include "pipeline/reply.h"
 #include "pipeline/rest.h"
@@ -12,20 +12,24 @@ static enum tr_err put(struct tr_exchange *x, struct tr_span s)
 
 static enum tr_err head(struct tr_exchange *x, struct tr_rest *r, struct tr_span http_body_type)
 {
-    struct tr_span type = r->resp_http_body ? http_body_type : tr_accept_type(&x->hs->head.headers, r->format);
+    struct tr_span type =
+        r->resp_http_body ? http_body_type : tr_accept_type(&x->hs->head.headers, r->format);
     enum tr_err err = tr_exchange_header(x, TR_SPAN("content-type"), type, TR_TOKEN_CONTENT_TYPE);
     if (!err && r->format == TR_FORMAT_SSE && !r->resp_http_body)
-        err = tr_exchange_header(x, TR_SPAN("cache-control"), TR_SPAN("no-cache"), TR_TOKEN_CACHE_CONTROL);
+        err = tr_exchange_header(x, TR_SPAN("cache-control"), TR_SPAN("no-cache"),
+                                 TR_TOKEN_CACHE_CONTROL);
     if (!err && r->choice)
         err = tr_exchange_header(x, TR_SPAN("vary"), TR_SPAN("Accept"), TR_TOKEN_NONE);
     if (!err)
-        err = tr_exchange_send_head(x, 200, x->head_only ? -2 : -1, x->head_only); /* HEAD: a GET would have no length either */
+        err = tr_exchange_send_head(x, 200, x->head_only ? -2 : -1,
+                                    x->head_only); /* HEAD: a GET would have no length either */
     if (!err && x->head_only)
         tr_exchange_done(x);
     return err;
 }
 
-/* Room for a length in front is made by writing the message first: a varint of a known length cannot be reserved. */
+/* Room for a length in front is made by writing the message first: a varint of a known length
+ * cannot be reserved. */
 static enum tr_err put_delimited(struct tr_exchange *x, struct tr_span message)
 {
     char len[TR_VARINT_MAX];
@@ -79,8 +83,10 @@ enum tr_err tr_rest_stream_message(struct tr_exchange *x, struct tr_span message
     if (r->resp_http_body) {
         struct tr_span named;
         err = tr_rest_http_body(r->plan, message, &named, &data);
-        /* only the first one's goes into the head: no copy is made for the others, of which there may be any number */
-        if (!err && !x->head_sent && named.len && tr_http_is_field_value(named) && tr_span_find(named, '/') < named.len) {
+        /* only the first one's goes into the head: no copy is made for the others, of which there
+         * may be any number */
+        if (!err && !x->head_sent && named.len && tr_http_is_field_value(named) &&
+            tr_span_find(named, '/') < named.len) {
             type = tr_arena_copy(&x->hs->arena, named);
             err = type.ptr ? TR_OK : TR_ERR_NOMEM;
         }
@@ -147,7 +153,9 @@ static enum tr_err put_failure(struct tr_exchange *x)
     struct tr_rest *r = x->rest;
     enum tr_err err;
     bool sse = r->format == TR_FORMAT_SSE;
-    err = sse ? put(x, TR_SPAN("event: status\ndata: ")) : put(x, r->format == TR_FORMAT_JSON_SEQ ? TR_SPAN("\x1e{\"error\":") : TR_SPAN("{\"error\":"));
+    err = sse ? put(x, TR_SPAN("event: status\ndata: "))
+              : put(x, r->format == TR_FORMAT_JSON_SEQ ? TR_SPAN("\x1e{\"error\":")
+                                                       : TR_SPAN("{\"error\":"));
     if (!err)
         err = tr_reply_status_json(x, &x->hs->out);
     return err ? err : put(x, sse ? TR_SPAN("\n\n") : TR_SPAN("}\n"));
@@ -157,7 +165,9 @@ void tr_rest_abort(struct tr_exchange *x)
 {
     struct tr_rest *r = x->rest;
     size_t mark = x->hs->out.len;
-    bool lines = r && !r->resp_http_body && (r->format == TR_FORMAT_NDJSON || r->format == TR_FORMAT_SSE || r->format == TR_FORMAT_JSON_SEQ);
+    bool lines = r && !r->resp_http_body &&
+                 (r->format == TR_FORMAT_NDJSON || r->format == TR_FORMAT_SSE ||
+                  r->format == TR_FORMAT_JSON_SEQ);
     if (!lines || !x->streaming_out) {
         x->hs->ops->reset(x->hs, TR_HRESET_INTERNAL);
         return;

@@ -19,7 +19,8 @@ static const struct tr_msgtype *field_message(const struct tr_field *f)
     return f->sub.msg;
 }
 
-static enum tr_err compile_body(const struct tr_http_rule *rule, struct tr_span verb, struct tr_plan *plan, struct tr_status *st)
+static enum tr_err compile_body(const struct tr_http_rule *rule, struct tr_span verb,
+                                struct tr_plan *plan, struct tr_status *st)
 {
     const struct tr_msgtype *in = plan->rpc->input;
     if (rule->body.len == 0) {
@@ -35,8 +36,9 @@ static enum tr_err compile_body(const struct tr_http_rule *rule, struct tr_span 
     plan->body = TR_BODY_FIELD;
     plan->body_field = top_field(in, rule->body);
     if (!plan->body_field)
-        return tr_fail(st, TR_ERR_CONFIG, "body \"%.*s\" is not a field of %.*s", (int)rule->body.len, rule->body.ptr,
-                       (int)in->full_name.len, in->full_name.ptr);
+        return tr_fail(st, TR_ERR_CONFIG, "body \"%.*s\" is not a field of %.*s",
+                       (int)rule->body.len, rule->body.ptr, (int)in->full_name.len,
+                       in->full_name.ptr);
     const struct tr_msgtype *msg = field_message(plan->body_field);
     plan->body_is_http_body = is_http_body(msg);
     plan->body_http_body = msg;
@@ -57,43 +59,51 @@ static enum tr_err compile_body(const struct tr_http_rule *rule, struct tr_span 
     return TR_OK;
 }
 
-static enum tr_err compile_response(const struct tr_http_rule *rule, struct tr_plan *plan, struct tr_status *st)
+static enum tr_err compile_response(const struct tr_http_rule *rule, struct tr_plan *plan,
+                                    struct tr_status *st)
 {
     const struct tr_msgtype *out = plan->rpc->output;
     plan->resp_http_body = out;
     if (rule->response_body.len) {
         plan->resp_field = top_field(out, rule->response_body);
         if (!plan->resp_field)
-            return tr_fail(st, TR_ERR_CONFIG, "response_body \"%.*s\" is not a field of %.*s", (int)rule->response_body.len,
-                           rule->response_body.ptr, (int)out->full_name.len, out->full_name.ptr);
+            return tr_fail(st, TR_ERR_CONFIG, "response_body \"%.*s\" is not a field of %.*s",
+                           (int)rule->response_body.len, rule->response_body.ptr,
+                           (int)out->full_name.len, out->full_name.ptr);
         plan->resp_http_body = field_message(plan->resp_field);
     }
     plan->resp_is_http_body = is_http_body(plan->resp_http_body);
     return TR_OK;
 }
 
-static enum tr_err compile_path(const struct tr_template *tmpl, struct tr_arena *arena, struct tr_plan *plan, struct tr_status *st)
+static enum tr_err compile_path(const struct tr_template *tmpl, struct tr_arena *arena,
+                                struct tr_plan *plan, struct tr_status *st)
 {
-    const struct tr_bind_field **binds = tr_arena_calloc(arena, (size_t)tmpl->var_count + 1, sizeof *binds);
+    const struct tr_bind_field **binds =
+        tr_arena_calloc(arena, (size_t)tmpl->var_count + 1, sizeof *binds);
     if (!binds)
         return TR_ERR_NOMEM;
     for (uint32_t i = 0; i < tmpl->var_count; i++) {
-        enum tr_err err = tr_bind_path_compile(plan->rpc->input, tmpl->vars[i].field_path, arena, &binds[i], st);
+        enum tr_err err =
+            tr_bind_path_compile(plan->rpc->input, tmpl->vars[i].field_path, arena, &binds[i], st);
         if (err)
             return err;
-        if (plan->body == TR_BODY_FIELD && binds[i]->depth == 1 && binds[i]->leaf == plan->body_field)
-            return tr_fail(st, TR_ERR_CONFIG, "the path binds the body's field \"%.*s\"", (int)tmpl->vars[i].field_path.len,
-                           tmpl->vars[i].field_path.ptr);
+        if (plan->body == TR_BODY_FIELD && binds[i]->depth == 1 &&
+            binds[i]->leaf == plan->body_field)
+            return tr_fail(st, TR_ERR_CONFIG, "the path binds the body's field \"%.*s\"",
+                           (int)tmpl->vars[i].field_path.len, tmpl->vars[i].field_path.ptr);
         for (uint32_t k = 0; k < i; k++)
             if (tr_span_eq(binds[k]->path, binds[i]->path))
-                return tr_fail(st, TR_ERR_CONFIG, "the path binds \"%.*s\" twice", (int)binds[i]->path.len, binds[i]->path.ptr);
+                return tr_fail(st, TR_ERR_CONFIG, "the path binds \"%.*s\" twice",
+                               (int)binds[i]->path.len, binds[i]->path.ptr);
     }
     plan->path_binds = binds;
     return TR_OK;
 }
 
-enum tr_err tr_plan_compile(const struct tr_rpc *rpc, struct tr_span verb, const struct tr_template *tmpl,
-                            const struct tr_http_rule *rule, struct tr_arena *arena, struct tr_plan *ret_plan, struct tr_status *st)
+enum tr_err tr_plan_compile(const struct tr_rpc *rpc, struct tr_span verb,
+                            const struct tr_template *tmpl, const struct tr_http_rule *rule,
+                            struct tr_arena *arena, struct tr_plan *ret_plan, struct tr_status *st)
 {
     struct tr_plan plan = {.rpc = rpc};
     enum tr_err err = compile_body(rule, verb, &plan, st);

@@ -8,9 +8,9 @@
 
 struct level {
     const struct tr_msgtype *type;
-    const char *end;       /* of a group: that of what is around it */
+    const char *end; /* of a group: that of what is around it */
     const struct tr_field *field;
-    uint32_t group;        /* its number; 0: none */
+    uint32_t group; /* its number; 0: none */
 };
 
 struct check {
@@ -78,12 +78,15 @@ static enum tr_err value(struct check *c, const struct tr_field *f, const char *
         c->p = s.ptr;
         return push(c, f, s.ptr + s.len, 0);
     case TR_FT_STRING:
-        return !(f->flags & TR_FF_UTF8) || tr_utf8_valid(s) ? TR_OK : refuse(c, TR_ERR_PROTO_UTF8, f);
+        return !(f->flags & TR_FF_UTF8) || tr_utf8_valid(s) ? TR_OK
+                                                            : refuse(c, TR_ERR_PROTO_UTF8, f);
     case TR_FT_BYTES:
     case TR_FT_GROUP:
         return TR_OK;
     default:
-        return !(f->flags & TR_FF_REPEATED) || packed_is_whole(f, s) ? TR_OK : refuse(c, TR_ERR_PROTO_MALFORMED, f);
+        return !(f->flags & TR_FF_REPEATED) || packed_is_whole(f, s)
+                   ? TR_OK
+                   : refuse(c, TR_ERR_PROTO_MALFORMED, f);
     }
 }
 

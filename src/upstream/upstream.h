@@ -1,29 +1,34 @@
 /* Upstreams: named clusters of endpoints, called with gRPC over HTTP/2.
  *
- * Vocabulary: an *upstream* is a name with endpoints and settings (configuration, immutable, `struct tr_upstream_conf`); its
- * *cluster* is what one worker makes of it: resolved endpoints, connections, queue; a *call* is one attempt on behalf
- * of an exchange: it waits (pending), gets a stream on a connection (active), and ends exactly once.
- * State that counts for the process (max_requests, max_pending) is a pair of atomics in the shared part.
+ * Vocabulary: an *upstream* is a name with endpoints and settings (configuration, immutable,
+ * `struct tr_upstream_conf`); its *cluster* is what one worker makes of it: resolved endpoints,
+ * connections, queue; a *call* is one attempt on behalf of an exchange: it waits (pending), gets a
+ * stream on a connection (active), and ends exactly once. State that counts for the process
+ * (max_requests, max_pending) is a pair of atomics in the shared part.
  *
  * Contract
- *  1. tr_ucall_start never calls back from inside; it fails at once only for limits and memory. After TR_OK exactly one
- *     on_end comes, unless tr_ucall_cancel is called first, after which nothing comes. Both free the call's resources.
- *  2. Balancing is per stream: least_request (the better of two random ready endpoints by active/weight; all of them when at most
- *     four) or round_robin (weighted, smooth). An endpoint is down after a failed connect, retried with backoff (100 ms doubling to 5 s)
- *     and on demand; calls fail over to others; when none is up within connect_timeout, pending calls end with UPSTREAM_CONNECT.
- *  3. The peer's MAX_CONCURRENT_STREAMS is respected: more connections up to max_connections, then the queue (max_pending).
- *     GOAWAY: no new streams, streams above its last id end with UPSTREAM_GOAWAY (safe to retry), the others finish.
- *  4. Request bytes: the caller appends gRPC frames to *call->req (a tr_buf it owns) and calls tr_ucall_commit; the cluster
- *     reads from it as flow control allows, never changing it; call->req_pos says how much is taken. on_writable comes when less
- *     than TR_OUT_LOW_BYTES wait after more than TR_OUT_HIGH_BYTES did. The caller may drop taken bytes only through
+ *  1. tr_ucall_start never calls back from inside; it fails at once only for limits and memory.
+ * After TR_OK exactly one on_end comes, unless tr_ucall_cancel is called first, after which nothing
+ * comes. Both free the call's resources.
+ *  2. Balancing is per stream: least_request (the better of two random ready endpoints by
+ * active/weight; all of them when at most four) or round_robin (weighted, smooth). An endpoint is
+ * down after a failed connect, retried with backoff (100 ms doubling to 5 s) and on demand; calls
+ * fail over to others; when none is up within connect_timeout, pending calls end with
+ * UPSTREAM_CONNECT.
+ *  3. The peer's MAX_CONCURRENT_STREAMS is respected: more connections up to max_connections, then
+ * the queue (max_pending). GOAWAY: no new streams, streams above its last id end with
+ * UPSTREAM_GOAWAY (safe to retry), the others finish.
+ *  4. Request bytes: the caller appends gRPC frames to *call->req (a tr_buf it owns) and calls
+ * tr_ucall_commit; the cluster reads from it as flow control allows, never changing it;
+ * call->req_pos says how much is taken. on_writable comes when less than TR_OUT_LOW_BYTES wait
+ * after more than TR_OUT_HIGH_BYTES did. The caller may drop taken bytes only through
  *     tr_ucall_compact.
- *  5. Response bytes: on_data's span is valid during the call; its bytes count against the stream's flow-control window until
- *     tr_ucall_consume. Windows are set so that one stalled call cannot stop its connection.
+ *  5. Response bytes: on_data's span is valid during the call; its bytes count against the stream's
+ * flow-control window until tr_ucall_consume. Windows are set so that one stalled call cannot stop
+ * its connection.
  *  6. `progress` (NOT_SENT, SENT, ANSWERED) is kept for retry safety. */
 #ifndef TR_UPSTREAM_UPSTREAM_H
 #define TR_UPSTREAM_UPSTREAM_H
-
-#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -33,29 +38,32 @@
 #include "io/loop.h"
 #include "io/tls_ctx.h"
 
+#include <stdatomic.h>
+
 enum tr_balance { TR_BALANCE_LEAST_REQUEST, TR_BALANCE_ROUND_ROBIN };
 
 struct tr_endpoint_conf {
-    struct tr_span text;   /* as written: "10.0.0.1:50051", "[::1]:1", "dns:///name:port", "unix:/path" */
-    struct tr_span host;   /* name of a dns:/// endpoint, else empty */
+    struct tr_span
+        text; /* as written: "10.0.0.1:50051", "[::1]:1", "dns:///name:port", "unix:/path" */
+    struct tr_span host; /* name of a dns:/// endpoint, else empty */
     uint16_t port;
-    struct tr_addr addr;   /* of a numeric or unix endpoint; len 0 for names */
+    struct tr_addr addr;      /* of a numeric or unix endpoint; len 0 for names */
     struct tr_span authority; /* default :authority: host:port as written, "localhost" for unix */
-    uint32_t weight;       /* at least 1 */
+    uint32_t weight;          /* at least 1 */
 };
 
 struct tr_upstream_conf {
     struct tr_span name;
     const struct tr_endpoint_conf *endpoints;
     uint32_t endpoint_count;
-    struct tr_tls_ctx *tls;        /* NULL: cleartext */
-    struct tr_span server_name;    /* for SNI and verification; empty: the endpoint's host */
-    struct tr_span authority;      /* empty: the endpoint's */
+    struct tr_tls_ctx *tls;     /* NULL: cleartext */
+    struct tr_span server_name; /* for SNI and verification; empty: the endpoint's host */
+    struct tr_span authority;   /* empty: the endpoint's */
     enum tr_balance balance;
     uint64_t connect_timeout_ns;
-    uint32_t max_connections;      /* per endpoint and worker */
+    uint32_t max_connections;           /* per endpoint and worker */
     uint32_t max_requests, max_pending; /* per process */
-    uint32_t max_header_bytes;     /* of an answer, 64 KiB */
+    uint32_t max_header_bytes;          /* of an answer, 64 KiB */
 };
 
 /* The part of an upstream that all workers share; lives as long as the snapshot. */
@@ -71,13 +79,15 @@ struct tr_upstream { /* one of a snapshot */
 
 /* Counters of one cluster (one worker); read by the admin thread with relaxed loads. */
 struct tr_cluster_stats {
-    uint64_t requests, connects, connect_failures, connections_closed, resets_received, goaways, pending_overflow, active_overflow;
+    uint64_t requests, connects, connect_failures, connections_closed, resets_received, goaways,
+        pending_overflow, active_overflow;
     uint64_t dns_failures;
     uint32_t active_requests, pending_requests, connections, endpoints, endpoints_up;
 };
 
 struct tr_cluster;
-enum tr_err tr_cluster_new(struct tr_hworker *worker, struct tr_dns *dns, const struct tr_upstream *upstream,
+enum tr_err tr_cluster_new(struct tr_hworker *worker, struct tr_dns *dns,
+                           const struct tr_upstream *upstream,
                            struct tr_cluster **ret_cluster) TR_MUST_USE;
 /* Retires it: idle connections close, busy ones when their calls end; then it frees itself. */
 void tr_cluster_retire(struct tr_cluster *cluster);
@@ -89,11 +99,12 @@ enum tr_progress { TR_PROGRESS_NOT_SENT, TR_PROGRESS_SENT, TR_PROGRESS_ANSWERED 
 
 struct tr_ucall;
 struct tr_ucall_events {
-    /* Initial metadata: status is HTTP's. `end`: a trailers-only answer (on_end follows with the same headers as trailers). */
+    /* Initial metadata: status is HTTP's. `end`: a trailers-only answer (on_end follows with the
+     * same headers as trailers). */
     void (*on_head)(void *ctx, unsigned http_status, const struct tr_headers *headers, bool end);
     void (*on_data)(void *ctx, struct tr_span data);
-    /* err TR_OK: the stream ended properly (END_STREAM) and trailers has what came (may be empty); else why not.
-     * h2_code: the RST_STREAM code received, or ~0u. The call is gone after this. */
+    /* err TR_OK: the stream ended properly (END_STREAM) and trailers has what came (may be empty);
+     * else why not. h2_code: the RST_STREAM code received, or ~0u. The call is gone after this. */
     void (*on_end)(void *ctx, enum tr_err err, uint32_t h2_code, const struct tr_headers *trailers);
     void (*on_writable)(void *ctx);
 };
@@ -102,15 +113,17 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     /* Set by the caller before start; must live as long as the call: */
     const struct tr_ucall_events *events;
     void *ctx;
-    struct tr_span path;             /* "/pkg.Service/Method" */
-    struct tr_span authority;        /* override; empty: the upstream's */
-    const struct tr_headers *headers; /* metadata to send, complete (te, content-type, grpc-timeout included), lower case */
+    struct tr_span path;              /* "/pkg.Service/Method" */
+    struct tr_span authority;         /* override; empty: the upstream's */
+    const struct tr_headers *headers; /* metadata to send, complete (te, content-type, grpc-timeout
+                                         included), lower case */
     struct tr_buf *req;
-    size_t req_hold;                 /* bytes at the end of *req that must wait for a commit: of a message half-written at start */
-    struct tr_arena *arena;          /* for response headers and trailers */
+    size_t req_hold;        /* bytes at the end of *req that must wait for a commit: of a message
+                               half-written at start */
+    struct tr_arena *arena; /* for response headers and trailers */
     /* Read by the caller: */
     enum tr_progress progress;
-    size_t req_pos;                  /* bytes of req handed to the connection */
+    size_t req_pos;                          /* bytes of req handed to the connection */
     const struct tr_endpoint_conf *endpoint; /* where it went; NULL while pending */
     /* The cluster's: */
     struct tr_cluster *cluster;

@@ -2,10 +2,10 @@
 #ifndef TR_TESTS_FUZZ_H
 #define TR_TESTS_FUZZ_H
 
+#include "base/assert.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-#include "base/assert.h"
 
 #define FUZZ_CHECK TR_ASSERT
 

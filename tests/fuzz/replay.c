@@ -1,10 +1,11 @@
-/* Runs a fuzz target over every file of the folders named on the command line, so that a corpus is replayed as an
- * ordinary test. An empty or missing corpus fails: a replay of nothing tests nothing. */
+/* Runs a fuzz target over every file of the folders named on the command line, so that a corpus is
+ * replayed as an ordinary test. An empty or missing corpus fails: a replay of nothing tests
+ * nothing. */
+#include "fuzz.h"
+
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "fuzz.h"
 
 static int run_file(const char *path)
 {

@@ -1,5 +1,5 @@
-/* Any bytes as a message of some type: the check agrees with itself, and what it lets pass is never malformed to the reader that
- * prints JSON. The first byte chooses the type. */
+/* Any bytes as a message of some type: the check agrees with itself, and what it lets pass is never
+ * malformed to the reader that prints JSON. The first byte chooses the type. */
 #include "../unit/transcode/pool.h"
 #include "fuzz.h"
 #include "transcode/pb2json.h"
@@ -10,7 +10,9 @@ static struct tr_typepool *pool;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     /* none of them reaches an Any, whose bytes only the printer looks into */
-    static const struct tr_span names[] = {TR_SPAN_INIT("j2p2.Old"), TR_SPAN_INIT("google.protobuf.Struct"), TR_SPAN_INIT("google.protobuf.FieldMask")};
+    static const struct tr_span names[] = {TR_SPAN_INIT("j2p2.Old"),
+                                           TR_SPAN_INIT("google.protobuf.Struct"),
+                                           TR_SPAN_INIT("google.protobuf.FieldMask")};
     struct tr_arena arena;
     struct tr_buf json;
     struct tr_status st;

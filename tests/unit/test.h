@@ -2,6 +2,8 @@
 #ifndef TR_TESTS_UNIT_TEST_H
 #define TR_TESTS_UNIT_TEST_H
 
+/* cmocka.h needs what stands before it. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +12,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+/* clang-format on */
 
 #include "base/alloc.h"
 #include "base/span.h"

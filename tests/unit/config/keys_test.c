@@ -1,8 +1,7 @@
-#include "test.h"
-
 #include "config/config.h"
 #include "config/snapshot.h"
 #include "json/scan.h"
+#include "test.h"
 
 static void durations_have_a_unit_and_do_not_overflow(void **state)
 {
@@ -41,7 +40,8 @@ static void sizes_are_integers_or_binary_units(void **state)
 
 static void a_pointer_is_found_at_its_line_and_column(void **state)
 {
-    static const char text[] = "{\n  \"a\": 1,\n  \"b\": [10,\n    {\"c/d\": true}],\n  \"e\": {}\n}";
+    static const char text[] =
+        "{\n  \"a\": 1,\n  \"b\": [10,\n    {\"c/d\": true}],\n  \"e\": {}\n}";
     uint32_t line, column;
     (void)state;
     assert_true(tr_json_locate(tr_span_cstr(text), TR_SPAN("/a"), &line, &column));
@@ -76,9 +76,11 @@ static bool has_problem(const struct tr_snapshot *snap, const char *where, const
 
 static void every_problem_is_reported_with_its_place(void **state)
 {
-    struct tr_snapshot *snap = build("{\"listeners\":[{\"adress\":\"127.0.0.1:0\"}],\n\"drain_delay\":5,\n\"workers\":-1,\n"
-                                     "\"descriptors\":\"x\",\"upstreams\":{\"b\":{\"endpoints\":[\"na me:1\",\"dns:///x\"]}},\"services\":[{}],"
-                                     "\"policies\":{\"*\":{\"timeout\":\"1\"},\"a b\":{}}}");
+    struct tr_snapshot *snap = build(
+        "{\"listeners\":[{\"adress\":\"127.0.0.1:0\"}],\n\"drain_delay\":5,\n\"workers\":-1,\n"
+        "\"descriptors\":\"x\",\"upstreams\":{\"b\":{\"endpoints\":[\"na "
+        "me:1\",\"dns:///x\"]}},\"services\":[{}],"
+        "\"policies\":{\"*\":{\"timeout\":\"1\"},\"a b\":{}}}");
     (void)state;
     assert_true(has_problem(snap, "/listeners/0/adress", "did you mean \"address\""));
     assert_true(has_problem(snap, "/drain_delay", "a duration"));

@@ -1,14 +1,15 @@
+#include "config/snapshot.h"
 #include "test.h"
 
 #include <stdio.h>
-
-#include "config/snapshot.h"
 
 static struct tr_snapshot *build(const char *policies)
 {
     char text[4096];
     struct tr_snapshot *snap = NULL;
-    (void)snprintf(text, sizeof text, "{\"descriptors\":[],\"upstreams\":{},\"services\":[],\"policies\":%s}", policies);
+    (void)snprintf(text, sizeof text,
+                   "{\"descriptors\":[],\"upstreams\":{},\"services\":[],\"policies\":%s}",
+                   policies);
     (void)!tr_snapshot_build(tr_span_cstr(text), TR_SPAN(""), NULL, TR_SNAPSHOT_OFFLINE, &snap);
     assert_non_null(snap);
     assert_int_equal(snap->problems.errors, 0);
@@ -24,8 +25,9 @@ static const struct tr_policy *of(struct tr_snapshot *snap, const char *method)
 
 static void the_more_specific_policy_wins_key_by_key(void **state)
 {
-    struct tr_snapshot *snap = build("{\"a.S.M\":{\"timeout\":\"1s\"},\"*\":{\"timeout\":\"9s\",\"pretty\":true},"
-                                     "\"a.*\":{\"timeout\":\"5s\",\"proto_names\":true},\"a.S.*\":{\"timeout\":\"3s\"}}");
+    struct tr_snapshot *snap =
+        build("{\"a.S.M\":{\"timeout\":\"1s\"},\"*\":{\"timeout\":\"9s\",\"pretty\":true},"
+              "\"a.*\":{\"timeout\":\"5s\",\"proto_names\":true},\"a.S.*\":{\"timeout\":\"3s\"}}");
     (void)state;
     assert_int_equal(of(snap, "b.T.N")->timeout, 9000000000u);
     assert_int_equal(of(snap, "a.T.N")->timeout, 5000000000u);
@@ -39,10 +41,11 @@ static void the_more_specific_policy_wins_key_by_key(void **state)
 
 static void objects_merge_arrays_replace_null_removes(void **state)
 {
-    struct tr_snapshot *snap = build("{\"*\":{\"timeout\":\"9s\",\"ignored_query_parameters\":[\"a\",\"b\"],"
-                                     "\"set_headers\":{\"request\":{\"x-a\":\"1\",\"x-b\":\"2\"}}},"
-                                     "\"p.S.M\":{\"timeout\":null,\"ignored_query_parameters\":[\"c\"],"
-                                     "\"set_headers\":{\"request\":{\"x-b\":\"3\",\"x-a\":null}}}}");
+    struct tr_snapshot *snap =
+        build("{\"*\":{\"timeout\":\"9s\",\"ignored_query_parameters\":[\"a\",\"b\"],"
+              "\"set_headers\":{\"request\":{\"x-a\":\"1\",\"x-b\":\"2\"}}},"
+              "\"p.S.M\":{\"timeout\":null,\"ignored_query_parameters\":[\"c\"],"
+              "\"set_headers\":{\"request\":{\"x-b\":\"3\",\"x-a\":null}}}}");
     const struct tr_policy *p = of(snap, "p.S.M");
     (void)state;
     assert_int_equal(p->timeout, 15000000000u); /* the default again */
@@ -72,9 +75,11 @@ static void see(void *ctx, struct tr_span key, struct tr_span value, struct tr_s
     struct seen *s = ctx;
     (void)value;
     if (tr_span_eq(key, TR_SPAN("timeout")))
-        (void)snprintf(s->timeout_source, sizeof s->timeout_source, "%.*s", (int)source.len, source.ptr);
+        (void)snprintf(s->timeout_source, sizeof s->timeout_source, "%.*s", (int)source.len,
+                       source.ptr);
     if (tr_span_eq(key, TR_SPAN("pretty")))
-        (void)snprintf(s->pretty_source, sizeof s->pretty_source, "%.*s", (int)source.len, source.ptr);
+        (void)snprintf(s->pretty_source, sizeof s->pretty_source, "%.*s", (int)source.len,
+                       source.ptr);
 }
 
 static void each_leaf_knows_its_source(void **state)
@@ -85,7 +90,8 @@ static void each_leaf_knows_its_source(void **state)
     tr_policy_sources(snap->policies, TR_SPAN("a.S.M"), see, &seen);
     assert_string_equal(seen.timeout_source, "a.S.*");
     assert_string_equal(seen.pretty_source, "default");
-    assert_span_equal(tr_policy_source_names(snap->policies, TR_SPAN("a.S.M"), &snap->arena), "*, a.S.*");
+    assert_span_equal(tr_policy_source_names(snap->policies, TR_SPAN("a.S.M"), &snap->arena),
+                      "*, a.S.*");
     tr_snapshot_unref(snap);
 }
 

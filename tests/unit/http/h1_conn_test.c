@@ -299,7 +299,8 @@ static void a_malformed_head_is_answered_and_ends_the_connection(void **state)
 static void another_protocol_gets_no_answer_and_the_end(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"garbage\r\n", "INVALID CONNECTION PREFACE\r\n\r\nmore", "GET /\r\n\r\n"};
+    static const char *const texts[] = {"garbage\r\n", "INVALID CONNECTION PREFACE\r\n\r\nmore",
+                                        "GET /\r\n\r\n"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct world w;
         world_init(&w, AT_ONCE);

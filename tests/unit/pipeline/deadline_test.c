@@ -1,20 +1,25 @@
-#include "test.h"
+#include "pipeline/deadline.h"
 
 #include "http/grpc_timeout.h"
-#include "pipeline/deadline.h"
+#include "test.h"
 
 static const uint64_t second = 1000000000u;
 
-static uint64_t deadline(const struct tr_policy *policy, const char *grpc, const char *request, bool unary)
+static uint64_t deadline(const struct tr_policy *policy, const char *grpc, const char *request,
+                         bool unary)
 {
     struct tr_arena arena;
     struct tr_headers headers = {0};
     uint64_t at = 0;
     tr_arena_init(&arena, NULL);
     if (grpc)
-        assert_int_equal(tr_headers_add(&headers, &arena, TR_SPAN("grpc-timeout"), tr_span_cstr(grpc), TR_TOKEN_GRPC_TIMEOUT), TR_OK);
+        assert_int_equal(tr_headers_add(&headers, &arena, TR_SPAN("grpc-timeout"),
+                                        tr_span_cstr(grpc), TR_TOKEN_GRPC_TIMEOUT),
+                         TR_OK);
     if (request)
-        assert_int_equal(tr_headers_add(&headers, &arena, TR_SPAN("x-request-timeout"), tr_span_cstr(request), TR_TOKEN_X_REQUEST_TIMEOUT), TR_OK);
+        assert_int_equal(tr_headers_add(&headers, &arena, TR_SPAN("x-request-timeout"),
+                                        tr_span_cstr(request), TR_TOKEN_X_REQUEST_TIMEOUT),
+                         TR_OK);
     if (tr_deadline_of(policy, &headers, unary, 100 * second, &at))
         at = UINT64_MAX;
     tr_arena_fini(&arena);
@@ -42,8 +47,10 @@ static void the_policys_timeout_is_not_for_streams(void **state)
 
 static void malformed_timeouts_are_refused(void **state)
 {
-    static const char *const bad[] = {"", "S", "5", "5s", "-5S", "123456789S", "5 S", "1.5S", "5SS"};
-    static const char *const bad_seconds[] = {"", "1s", "-1", ".5", "1.", "1.2.3", "1e3", "9999999999"};
+    static const char *const bad[] = {"",           "S",   "5",    "5s", "-5S",
+                                      "123456789S", "5 S", "1.5S", "5SS"};
+    static const char *const bad_seconds[] = {"",   "1s",    "-1",  ".5",
+                                              "1.", "1.2.3", "1e3", "9999999999"};
     struct tr_policy p = {0};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -57,8 +64,13 @@ static void what_is_sent_upstream_is_rounded_down_and_never_zero(void **state)
     static const struct {
         uint64_t ns;
         const char *text;
-    } cases[] = {{0, "1n"}, {1, "1n"}, {99999999, "99999999n"}, {100000000, "100000u"}, {15000000000u, "15000000u"},
-                 {100000000999u, "100000m"}, {UINT64_MAX / 2, "2562047H"}};
+    } cases[] = {{0, "1n"},
+                 {1, "1n"},
+                 {99999999, "99999999n"},
+                 {100000000, "100000u"},
+                 {15000000000u, "15000000u"},
+                 {100000000999u, "100000m"},
+                 {UINT64_MAX / 2, "2562047H"}};
     char out[16];
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -74,7 +86,8 @@ static void what_is_sent_upstream_is_rounded_down_and_never_zero(void **state)
 static void streams_end_by_idleness_or_age(void **state)
 {
     struct tr_policy p = {.stream_idle_timeout = 10 * second, .max_stream_duration = 60 * second};
-    struct tr_deadline_state s = {.start_ns = 100 * second, .last_message_ns = 130 * second, .stream = true};
+    struct tr_deadline_state s = {
+        .start_ns = 100 * second, .last_message_ns = 130 * second, .stream = true};
     uint64_t next = 0;
     (void)state;
     assert_int_equal(tr_deadline_check(&s, &p, 139 * second, &next), TR_OK);

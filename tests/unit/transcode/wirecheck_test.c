@@ -1,7 +1,7 @@
-#include "test.h"
+#include "transcode/wirecheck.h"
 
 #include "pool.h"
-#include "transcode/wirecheck.h"
+#include "test.h"
 #include "wire_text.h"
 
 static struct tr_typepool *pool;
@@ -54,7 +54,7 @@ static void messages_are_looked_into_at_every_depth(void **state)
         {"08", TR_ERR_PROTO_MALFORMED, ""},
         {"00 01", TR_ERR_PROTO_MALFORMED, ""},
         {"FF", TR_ERR_PROTO_MALFORMED, ""},
-        {"FA 7F { \"abc\" }", TR_OK, ""},                /* unknown field 2047 */
+        {"FA 7F { \"abc\" }", TR_OK, ""},                 /* unknown field 2047 */
         {"FA 7F 05 \"abc\"", TR_ERR_PROTO_MALFORMED, ""}, /* its length is too long */
         {"0F", TR_ERR_PROTO_MALFORMED, ""},
         {"0C", TR_ERR_PROTO_MALFORMED, ""}, /* the end of a group that did not begin */
@@ -70,7 +70,8 @@ static void messages_are_looked_into_at_every_depth(void **state)
         {"0A { 0A { \"k\" } 12 { 1A { \"v\" } } }", TR_OK, ""},
         {"0A { 0A { \"k\" } 12 { 1A { FF } } }", TR_ERR_PROTO_UTF8, "fields.value.string_value"},
         {"0A { 0A { FF } }", TR_ERR_PROTO_UTF8, "fields.key"},
-        {"0A { 12 { 32 { 0A { 1A 05 \"v\" } } } }", TR_ERR_PROTO_MALFORMED, "fields.value.list_value.values.string_value"},
+        {"0A { 12 { 32 { 0A { 1A 05 \"v\" } } } }", TR_ERR_PROTO_MALFORMED,
+         "fields.value.list_value.values.string_value"},
         {"0A { 12 { 08 } }", TR_ERR_PROTO_MALFORMED, "fields.value.null_value"},
         {"0A { 12 { 11 00 00 } }", TR_ERR_PROTO_MALFORMED, "fields.value.number_value"},
         {"0A { 12 { 18 01 } }", TR_OK, ""}, /* a string as a varint: unknown */
@@ -119,7 +120,9 @@ static void depth_is_bounded(void **state)
             wire.len += n;
         }
         tr_status_clear(&st);
-        assert_int_equal(tr_wire_check(tr_typepool_message(pool, TR_SPAN("google.protobuf.Value")), tr_buf_span(&wire), &st), depth > 100 ? TR_ERR_PROTO_DEPTH : TR_OK);
+        assert_int_equal(tr_wire_check(tr_typepool_message(pool, TR_SPAN("google.protobuf.Value")),
+                                       tr_buf_span(&wire), &st),
+                         depth > 100 ? TR_ERR_PROTO_DEPTH : TR_OK);
         tr_buf_fini(&wire);
     }
 }
