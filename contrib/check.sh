@@ -2,7 +2,7 @@
 # Installs what is needed, builds (gcc; clang with sanitizers) and passes every test.
 #
 # Usage: contrib/check.sh [STAGE...]; without arguments all stages, in this order:
-#   layers   includes, libraries, banned functions, documents: those generated from tables, names, links, examples
+#   layers   format, includes, libraries, banned functions, documents: those generated from tables, names, links, examples
 #   dev      gcc, debug: unit tests, corpora of the fuzz targets
 #   asan     clang, address and undefined: the same
 #   tsan     clang, thread: unit tests of what threads share
