@@ -246,6 +246,20 @@ static void build_native_table(struct tr_snapshot *snap)
     }
 }
 
+struct tr_query_opts tr_route_query_opts(const struct tr_route *route)
+{
+    return (struct tr_query_opts){
+        .ignore_unknown = route->policy->unknown_query == TR_UNKNOWN_IGNORE,
+        .ignored = route->policy->ignored_query_parameters.items,
+        .ignored_count = route->policy->ignored_query_parameters.count,
+        .path_binds = route->plan->path_binds,
+        .path_bind_count = route->tmpl->var_count,
+        .body_star = route->plan->body == TR_BODY_STAR,
+        .body_field = route->plan->body_field,
+        .mask_field = route->plan->mask_field,
+    };
+}
+
 const struct tr_route *tr_snapshot_native(const struct tr_snapshot *snap, struct tr_span path)
 {
     if (!snap->native)

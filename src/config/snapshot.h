@@ -13,6 +13,7 @@
 #include "proto/typepool.h"
 #include "route/router.h"
 #include "transcode/plan.h"
+#include "transcode/query.h"
 #include "upstream/upstream.h"
 
 #include <stdatomic.h>
@@ -80,6 +81,9 @@ enum tr_err tr_snapshot_build(struct tr_span text, struct tr_span folder,
                               struct tr_snapshot **ret_snapshot) TR_MUST_USE;
 struct tr_snapshot *tr_snapshot_ref(struct tr_snapshot *snap);
 void tr_snapshot_unref(struct tr_snapshot *snap);
+
+/* How the query of a REST route binds: what its policy, path and body leave. */
+struct tr_query_opts tr_route_query_opts(const struct tr_route *route);
 
 /* "/pkg.Service/Method"; NULL when it is not exposed. */
 const struct tr_route *tr_snapshot_native(const struct tr_snapshot *snap, struct tr_span path);

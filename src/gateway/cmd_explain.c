@@ -142,17 +142,7 @@ static enum tr_err bind_path(struct explain *e)
 static enum tr_err bind_query(struct explain *e)
 {
     const struct tr_plan *plan = e->route->plan;
-    const struct tr_policy *p = e->route->policy;
-    struct tr_query_opts opts = {
-        .ignore_unknown = p->unknown_query == TR_UNKNOWN_IGNORE,
-        .ignored = p->ignored_query_parameters.items,
-        .ignored_count = p->ignored_query_parameters.count,
-        .path_binds = plan->path_binds,
-        .path_bind_count = e->match.tmpl->var_count,
-        .body_star = plan->body == TR_BODY_STAR,
-        .body_field = plan->body_field,
-        .mask_field = plan->mask_field,
-    };
+    struct tr_query_opts opts = tr_route_query_opts(e->route);
     enum tr_err err = TR_OK;
     const struct tr_field_tree *fields;
     if (e->head.query.ptr && e->head.query.len)

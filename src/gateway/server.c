@@ -40,11 +40,6 @@ struct tr_metrics *tr_server_metrics(struct tr_server *server, uint32_t worker)
     return tr_stats_worker(server->stats, worker);
 }
 
-struct tr_span tr_server_address(const struct tr_server *server, uint32_t i, char *out)
-{
-    return tr_addr_text(&server->addrs[i], out);
-}
-
 bool tr_server_health(struct tr_pworker *w, struct tr_exchange *x)
 {
     const struct tr_peer *peer = x->hs->conn->user;
@@ -248,8 +243,6 @@ int tr_server_run(struct tr_snapshot *snap, const struct tr_server_opts *opts)
     } else {
         atomic_store(&s.ready, true);
         print_addresses(&s);
-        if (opts->on_ready)
-            opts->on_ready(opts->ctx, &s);
         tr_loop_run(s.loop);
     }
     stop(&s);

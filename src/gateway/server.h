@@ -13,15 +13,10 @@ struct tr_server;
 struct tr_server_opts {
     FILE *out;        /* the line with the addresses goes here */
     const char *name; /* "transom" */
-    void (*on_ready)(void *ctx, const struct tr_server *server); /* after that line; may be NULL */
-    void *ctx;
 };
 
 /* Runs until a signal ends it. Takes a reference of snap. 0, or 1 with a message on stderr. */
 int tr_server_run(struct tr_snapshot *snap, const struct tr_server_opts *opts);
-
-/* Text of the i-th listener's bound address into out[TR_ADDR_TEXT_MAX]. */
-struct tr_span tr_server_address(const struct tr_server *server, uint32_t i, char *out);
 
 /* For workers: */
 bool tr_server_health(struct tr_pworker *w, struct tr_exchange *x);

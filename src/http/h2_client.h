@@ -78,7 +78,6 @@ enum tr_err tr_h2_req_new(struct tr_h2_client *client, const struct tr_h2_req_pa
                           struct tr_h2_req **ret_req) TR_MUST_USE;
 /* New bytes stand in the body. */
 void tr_h2_req_commit(struct tr_h2_req *req, bool end);
-size_t tr_h2_req_queued(const struct tr_h2_req *req);
 /* Drops the taken bytes of the body's buffer. */
 void tr_h2_req_compact(struct tr_h2_req *req);
 void tr_h2_req_consume(struct tr_h2_req *req, size_t bytes);

@@ -107,11 +107,6 @@ void tr_h2_req_commit(struct tr_h2_req *req, bool end)
     tr_h2_client_kick(req->client);
 }
 
-size_t tr_h2_req_queued(const struct tr_h2_req *req)
-{
-    return tr_h2_source_queued(&req->src);
-}
-
 void tr_h2_req_compact(struct tr_h2_req *req)
 {
     tr_h2_source_compact(&req->src, true);

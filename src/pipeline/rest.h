@@ -41,7 +41,6 @@ struct tr_rest {
     struct tr_json2pb_opts jopts;
     struct tr_mask mask;
     bool mask_wanted;
-    size_t frame_at; /* of the message being written in x->req */
     bool message_done;
     uint64_t body_bytes; /* decoded, in all */
     struct tr_buf hold;  /* bytes of an HttpBody or a binary message under way */

@@ -31,16 +31,7 @@ static enum tr_err bind_path(struct tr_exchange *x, struct tr_rest *r)
 
 static enum tr_err bind_query(struct tr_exchange *x, struct tr_rest *r)
 {
-    struct tr_query_opts opts = {
-        .ignore_unknown = x->policy->unknown_query == TR_UNKNOWN_IGNORE,
-        .ignored = x->policy->ignored_query_parameters.items,
-        .ignored_count = x->policy->ignored_query_parameters.count,
-        .path_binds = r->plan->path_binds,
-        .path_bind_count = x->match->tmpl->var_count,
-        .body_star = r->plan->body == TR_BODY_STAR,
-        .body_field = r->plan->body_field,
-        .mask_field = r->plan->mask_field,
-    };
+    struct tr_query_opts opts = tr_route_query_opts(x->route);
     r->query.sys.pretty = -1;
     if (!x->hs->head.query.ptr || x->hs->head.query.len == 0)
         return TR_OK;
@@ -54,9 +45,8 @@ static enum tr_err bind_query(struct tr_exchange *x, struct tr_rest *r)
 static enum tr_err message_begin(struct tr_exchange *x, struct tr_rest *r)
 {
     static const char zero[TR_FRAME_HEADER_BYTES];
-    r->frame_at = x->req.len;
     x->req_open = true;
-    x->req_open_at = r->frame_at;
+    x->req_open_at = x->req.len;
     r->message_done = false;
     return tr_buf_append(&x->req, tr_span(zero, sizeof zero));
 }
@@ -73,10 +63,10 @@ static enum tr_err message_end(struct tr_exchange *x, struct tr_rest *r)
         return err;
     r->binds_used = true;
     r->jopts.on_path = NULL; /* the mask is of the first message */
-    size_t len = x->req.len - r->frame_at - TR_FRAME_HEADER_BYTES;
+    size_t len = x->req.len - x->req_open_at - TR_FRAME_HEADER_BYTES;
     if (len > UINT32_MAX || (x->policy->max_request_bytes && len > x->policy->max_request_bytes))
         return TR_ERR_BODY_TOO_LARGE;
-    tr_frame_put_header(x->req.ptr + r->frame_at, false, (uint32_t)len);
+    tr_frame_put_header(x->req.ptr + x->req_open_at, false, (uint32_t)len);
     x->req_open = false;
     tr_arena_reset(&r->msg);
     r->j = NULL;

@@ -1,13 +1,11 @@
 """curl as a user has it: both versions, TLS with ALPN, uploads with Expect, streams, errors by exit status."""
 import json
-import shutil
 import subprocess
 
 import pytest
 
 from env.gateway import base_config
 
-pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
 VERSIONS = {"1.1": ["--http1.1"], "2": ["--http2-prior-knowledge"]}
 
 

@@ -359,7 +359,7 @@ static void h2_client_and_server_allocate_nothing_when_warm(void **state)
 {
     (void)state;
 #ifdef TR_ARENA_EMULATE
-    skip();
+    skip(); /* the emulated arena allocates on purpose */
 #endif
     begin(ECHO, 1 << 20);
     for (int round = 0; round < 2; round++) {
