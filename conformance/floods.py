@@ -5,7 +5,7 @@ Usage: TRANSOM=build/release/src/gateway/transom floods.py [NAME...]      a NAME
 
 For each attack: its connection is ended (or the work bounded, where the text says so), the memory of the gateway grows by less than
 GROWTH_MIB, an honest client on the same thread is served all the while, the counter that names it moves, and nothing stays behind. The
-last line is "N passed, N failed, N skipped"; exits 1 when one failed. Works with a sanitizer build too (memory is then given four times
+last line is "N passed, N failed, N skipped"; an attack that failed is tried once more, and named; exits 1 when one failed. Works with a sanitizer build too (memory is then given four times
 as much).
 """
 import os
@@ -774,6 +774,14 @@ def run(gw, name, fn, counters, growth):
     return problems, figures
 
 
+def attempt(gw, name, fn, counters, growth):
+    problems, figures = run(gw, name, fn, counters, growth)
+    print(f"{'FAIL' if problems else 'ok  '} {name}: {figures}", flush=True)
+    for p in problems:
+        print(f"     {p}", flush=True)
+    return problems, figures
+
+
 def main():
     transom = os.environ.get("TRANSOM")
     if not transom:
@@ -781,21 +789,25 @@ def main():
     build = os.environ.get("TRANSOM_BUILD") or os.path.join(os.path.dirname(os.path.abspath(transom)), "..", "..")
     chosen = [a for a in ATTACKS if len(sys.argv) < 2 or any(a[0].startswith(n) for n in sys.argv[1:])]
     passed = failed = 0
+    again = []
     with Backend() as backend:
         gw = Gateway(transom, build, backend.port)
         with Honest(gw.port):  # warm
             time.sleep(0.3)
         for name, fn, counters, growth in chosen:
-            problems, figures = run(gw, name, fn, counters, growth)
-            print(f"{'FAIL' if problems else 'ok  '} {name}: {figures}", flush=True)
-            for p in problems:
-                print(f"     {p}", flush=True)
+            problems, _ = attempt(gw, name, fn, counters, growth)
+            if problems and gw.process.poll() is None:  # the bounds are of time too, and a machine may be busy: once more
+                again.append(f"once more {name}: {'; '.join(problems)}")
+                problems, _ = attempt(gw, name, fn, counters, growth)
+            if problems:
+                again.append(f"FAIL {name}: {'; '.join(problems)}")
             passed, failed = passed + (not problems), failed + bool(problems)
             if gw.process.poll() is not None:
                 break
         end = gw.stop()
         print(f"{'FAIL ' + end if end else 'ok  '} the gateway ends in order")
         passed, failed = passed + (not end), failed + bool(end)
+    print("\n".join(again))
     print(f"{passed} passed, {failed} failed, {len(chosen) + 1 - passed - failed} skipped")
     return 1 if failed else 0
 

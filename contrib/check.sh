@@ -6,7 +6,7 @@
 #   dev      gcc, debug: unit tests, corpora of the fuzz targets
 #   asan     clang, address and undefined: the same
 #   tsan     clang, thread: unit tests of what threads share
-#   fuzz     every libFuzzer target for a few seconds (FUZZ_SECONDS, default 6)
+#   fuzz     every libFuzzer target for a fixed budget: the same 20,000 inputs in each run; FUZZ_SECONDS=N looks for new ones instead
 #   e2e      end-to-end tests against real gRPC servers, on the release build and on the ASan build
 #   conformance   the public suites (conformance/run.sh)
 # Public test data is found through TRANSOM_VECTORS; where it is not set the suites that need it are left out and named.
@@ -46,13 +46,17 @@ stage_asan() { build asan && tests asan -LE 'e2e|conformance'; }
 stage_tsan() { build tsan && tests tsan -R 'unit/(base|io|upstream|obs)'; }
 stage_fuzz() {
     build fuzz || return 1
-    local bad=0 name
+    local bad=0 name ok
     for target in build/fuzz/tests/fuzz/fuzz_*; do
         [ -x "$target" ] && [ -f "$target" ] || continue
         name=${target##*/fuzz_}
-        mkdir -p build/fuzz/corpus/"$name"
-        if timeout 120 "$target" -max_total_time="${FUZZ_SECONDS:-6}" -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/fuzz/crash-"$name"- \
-            build/fuzz/corpus/"$name" tests/fuzz/corpus/"$name" >build/fuzz/"$name".log 2>&1; then
+        local budget=(-seed=1 -runs=20000 -max_total_time=12) new
+        [ -z "${FUZZ_SECONDS:-}" ] || budget=(-max_total_time="$FUZZ_SECONDS")
+        new=$(mktemp -d)
+        timeout 600 "$target" "${budget[@]}" -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/fuzz/crash-"$name"- \
+            "$new" tests/fuzz/corpus/"$name" >build/fuzz/"$name".log 2>&1 && ok=1 || ok=0
+        rm -rf "$new"
+        if [ $ok = 1 ]; then
             echo "fuzz $name: $(grep -oE 'Done [0-9]+ runs' build/fuzz/"$name".log || echo 'no count')"
         else
             echo "fuzz $name: FAILED"; tail -30 build/fuzz/"$name".log; bad=1

@@ -336,7 +336,7 @@ static enum tr_err read_any(struct tr_pj *j, struct tr_span wire, struct any *re
 static const struct tr_msgtype *any_type(const struct tr_pj *j, struct tr_span url)
 {
     size_t slash = tr_span_rfind(url, '/');
-    if (!j->o->pool || slash == url.len || slash == 0)
+    if (!j->o->pool || slash == url.len)
         return NULL;
     return tr_typepool_find(j->o->pool, tr_span_from(url, slash + 1));
 }
