@@ -2,8 +2,11 @@
 
 #include "base/num.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 bool tr_duration_parse(struct tr_span text, uint64_t *ret_ns)
 {
@@ -147,6 +150,32 @@ static void out_of_bounds(const struct tr_key *key, struct tr_keys_ctx *ctx, str
                    (unsigned long long)key->min, key->max ? (unsigned long long)key->max : ~0ull);
 }
 
+/* "0.5" to millionths; more digits than six are not kept. */
+static bool ratio_parse(struct tr_span text, uint32_t *ret)
+{
+    uint32_t v = 0, digits = 0;
+    struct tr_span whole = tr_span_cut(&text, '.');
+    if (tr_span_eq(whole, TR_SPAN("1")))
+        v = 1000000;
+    else if (!tr_span_eq(whole, TR_SPAN("0")))
+        return false;
+    uint32_t fraction = 0;
+    for (size_t i = 0; text.ptr && i < text.len; i++) {
+        if (!tr_is_digit(text.ptr[i]))
+            return false;
+        if (digits < 6) {
+            fraction = fraction * 10 + (uint32_t)(text.ptr[i] - '0');
+            digits++;
+        }
+    }
+    for (; digits < 6; digits++)
+        fraction *= 10;
+    if (v && fraction)
+        return false;
+    *ret = v + fraction;
+    return true;
+}
+
 /* A scalar from its text form, as defaults are written. */
 static bool scalar_from_text(const struct tr_key *key, struct tr_span text, struct tr_keys_ctx *ctx,
                              void *field)
@@ -183,7 +212,15 @@ static bool scalar_from_text(const struct tr_key *key, struct tr_span text, stru
     case TR_KEY_STRING_MAP:
     case TR_KEY_STRING_OR_ITEM:
     case TR_KEY_RAW:
+    case TR_KEY_OBJECT_OR_NONE:
+    case TR_KEY_STRINGS_OR_ANY:
+    case TR_KEY_LISTS:
         return false;
+    case TR_KEY_SECRET:
+        *(struct tr_span *)field = copy_text(ctx, text);
+        return true;
+    case TR_KEY_RATIO:
+        return ratio_parse(text, field);
     }
     return false;
 }
@@ -350,6 +387,115 @@ static void parse_text(const struct tr_key *key, const json_t *v, struct tr_span
         tr_problem(ctx->problems, TR_PROBLEM_ERROR, where, "must be one of: %s", key->choices);
 }
 
+static void parse_ratio(const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+{
+    double n = json_is_number(v) ? json_number_value(v) : -1;
+    if (!(n >= 0 && n <= 1))
+        wrong(ctx, where, "a number from 0 to 1");
+    else
+        *(uint32_t *)field = (uint32_t)(n * 1e6 + 0.5);
+}
+
+static struct tr_span read_secret_file(struct tr_span path, struct tr_span where,
+                                       struct tr_keys_ctx *ctx)
+{
+    char why[128], buf[65537];
+    struct tr_span none = {NULL, 0};
+    FILE *f = fopen(path.ptr, "re");
+    if (!f) {
+        tr_problem(ctx->problems, TR_PROBLEM_ERROR, where, "cannot open %s: %s", path.ptr,
+                   strerror_r(errno, why, sizeof why));
+        return none;
+    }
+    size_t n = fread(buf, 1, sizeof buf, f);
+    bool bad = ferror(f) || n == sizeof buf;
+    (void)fclose(f);
+    if (bad) {
+        tr_problem(ctx->problems, TR_PROBLEM_ERROR, where,
+                   "%s cannot be read, or is larger than 64 KiB", path.ptr);
+        return none;
+    }
+    while (n && (buf[n - 1] == '\n' || buf[n - 1] == '\r'))
+        n--;
+    struct tr_span secret = tr_arena_copy(ctx->arena, tr_span(buf, n));
+    explicit_bzero(buf, sizeof buf);
+    return secret;
+}
+
+/* A string, {"file": "..."} or {"env": "..."}; it never stands in a message. */
+static void parse_secret(const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx,
+                         void *field)
+{
+    struct tr_span *out = field;
+    const json_t *file = json_object_get(v, "file"), *env = json_object_get(v, "env");
+    if (json_is_string(v)) {
+        *out = copy_text(ctx, json_text(v));
+    } else if (json_object_size(v) == 1 && json_is_string(file)) {
+        struct tr_span path = copy_path(ctx, json_text(file));
+        if (path.ptr)
+            *out = read_secret_file(path, where, ctx);
+    } else if (json_object_size(v) == 1 && json_is_string(env)) {
+        const char *text = getenv(json_string_value(env)); /* NOLINT(concurrency-mt-unsafe) */
+        if (text)
+            *out = copy_text(ctx, tr_span_cstr(text));
+        else
+            tr_problem(ctx->problems, TR_PROBLEM_ERROR, where,
+                       "the environment has no variable \"%s\"", json_string_value(env));
+    } else {
+        wrong(ctx, where, "a string, {\"file\": path} or {\"env\": name}");
+    }
+}
+
+static void parse_optional(const struct tr_key *key, const json_t *v, struct tr_span where,
+                           struct tr_keys_ctx *ctx, void *field)
+{
+    void *sub = tr_arena_calloc(ctx->arena, 1, key->sub->struct_size);
+    if (!sub)
+        return;
+    if (key->type == TR_KEY_OBJECT_OR_NONE && json_is_string(v)) {
+        if (!tr_span_eq(json_text(v), TR_SPAN("none")))
+            wrong(ctx, where, "an object or \"none\"");
+        tr_keys_parse(key->sub, NULL, where, ctx, sub);
+        *(bool *)sub = true;
+    } else {
+        tr_keys_parse(key->sub, v, where, ctx, sub);
+    }
+    *(void **)field = sub;
+}
+
+static void parse_lists(const json_t *v, struct tr_span where, struct tr_keys_ctx *ctx, void *field)
+{
+    static const struct tr_key values = {.name = "", .type = TR_KEY_STRINGS};
+    if (!json_is_object(v)) {
+        wrong(ctx, where, "an object of strings or arrays of strings");
+        return;
+    }
+    struct tr_named_strings *items =
+        tr_arena_calloc(ctx->arena, json_object_size(v) + 1, sizeof *items);
+    const char *name;
+    json_t *e;
+    uint32_t i = 0;
+    if (!items)
+        return;
+    json_object_foreach((json_t *)(uintptr_t)v, name, e)
+    {
+        if (json_is_null(e))
+            continue;
+        items[i].name = copy_text(ctx, tr_span_cstr(name));
+        if (json_is_string(e)) {
+            struct tr_span *one = tr_arena_calloc(ctx->arena, 1, sizeof *one);
+            if (one)
+                *one = copy_text(ctx, json_text(e));
+            items[i].values = (struct tr_strings){one, one ? 1 : 0};
+        } else {
+            parse_strings(&values, e, pointer_join(ctx, where, items[i].name), ctx,
+                          &items[i].values);
+        }
+        i++;
+    }
+    *(struct tr_items *)field = (struct tr_items){items, i};
+}
+
 static void parse_value(const struct tr_key *key, const json_t *v, struct tr_span where,
                         struct tr_keys_ctx *ctx, void *field)
 {
@@ -381,14 +527,26 @@ static void parse_value(const struct tr_key *key, const json_t *v, struct tr_spa
     case TR_KEY_OBJECT:
         tr_keys_parse(key->sub, v, where, ctx, field);
         break;
-    case TR_KEY_OPTIONAL: {
-        void *sub = tr_arena_calloc(ctx->arena, 1, key->sub->struct_size);
-        if (sub) {
-            tr_keys_parse(key->sub, v, where, ctx, sub);
-            *(void **)field = sub;
-        }
+    case TR_KEY_OPTIONAL:
+    case TR_KEY_OBJECT_OR_NONE:
+        parse_optional(key, v, where, ctx, field);
         break;
-    }
+    case TR_KEY_RATIO:
+        parse_ratio(v, where, ctx, field);
+        break;
+    case TR_KEY_SECRET:
+        parse_secret(v, where, ctx, field);
+        break;
+    case TR_KEY_STRINGS_OR_ANY:
+        if (json_is_string(v) && tr_span_eq(json_text(v), TR_SPAN("any")))
+            *(struct tr_strings *)field =
+                (struct tr_strings){tr_arena_calloc(ctx->arena, 1, sizeof(struct tr_span)), 1};
+        else
+            parse_strings(key, v, where, ctx, field);
+        break;
+    case TR_KEY_LISTS:
+        parse_lists(v, where, ctx, field);
+        break;
     case TR_KEY_ARRAY:
     case TR_KEY_ONE_OR_MANY:
     case TR_KEY_STRING_OR_ITEM:

@@ -41,6 +41,13 @@ enum tr_key_type {
     TR_KEY_STRING_OR_ITEM, /* array of strings or objects; a string sets the first key of the object
                             */
     TR_KEY_RAW,            /* struct json_t *: read by code of its own (policies, http_rules) */
+    TR_KEY_RATIO,          /* uint32_t, millionths: a number from 0 to 1 */
+    TR_KEY_SECRET,         /* struct tr_span: a string, {"file": path} or {"env": name} */
+    TR_KEY_OBJECT_OR_NONE, /* const struct X *, whose first member is `bool none`: an object or
+                              "none"; NULL when absent */
+    TR_KEY_STRINGS_OR_ANY, /* struct tr_strings; "any" is one empty string */
+    TR_KEY_LISTS,          /* struct tr_items of struct tr_named_strings: an object whose values
+                              are strings or arrays of strings */
 };
 
 struct tr_strings {
@@ -55,6 +62,11 @@ struct tr_pairs {
     const struct tr_span *names;
     const struct tr_span *values;
     uint32_t count;
+};
+
+struct tr_named_strings {
+    struct tr_span name;
+    struct tr_strings values;
 };
 
 struct tr_keys;

@@ -114,21 +114,52 @@ static void parse_file(struct tr_build *b, struct tr_span text)
     tr_keys_parse(&tr_config_keys, snap->root, TR_SPAN(""), &b->ctx, &snap->config);
 }
 
-static struct tr_strings normal_names(struct tr_build *b, const struct tr_strings *in)
+/* Names that only the gateway may set, lower case and with '-' for '_'. */
+struct names {
+    struct tr_build *b;
+    struct tr_span *items;
+    uint32_t count, cap;
+};
+
+static void add_name(struct names *n, struct tr_span name, struct tr_span where)
 {
-    struct tr_span *items = tr_arena_calloc(&b->snap->arena, in->count + 1, sizeof *items);
-    for (uint32_t i = 0; items && i < in->count; i++) {
-        char *p = tr_arena_alloc(&b->snap->arena, in->items[i].len + 1);
-        if (!p)
-            break;
-        for (size_t k = 0; k < in->items[i].len; k++)
-            p[k] = in->items[i].ptr[k] == '_' ? '-' : tr_lower(in->items[i].ptr[k]);
-        items[i] = tr_span(p, in->items[i].len);
-        if (!tr_http_is_token(items[i]))
-            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR,
-                       tr_build_where(b, "/identity_headers/%u", i), "not a header name");
-    }
-    return (struct tr_strings){items, items ? in->count : 0};
+    char *p = n->count < n->cap ? tr_arena_alloc(&n->b->snap->arena, name.len + 1) : NULL;
+    if (!p || !name.len)
+        return;
+    for (size_t k = 0; k < name.len; k++)
+        p[k] = name.ptr[k] == '_' ? '-' : tr_lower(name.ptr[k]);
+    struct tr_span normal = tr_span(p, name.len);
+    if (!tr_http_is_token(normal))
+        tr_problem(&n->b->snap->problems, TR_PROBLEM_ERROR, where, "not a header name");
+    else
+        n->items[n->count++] = normal;
+}
+
+static struct tr_strings identity_headers(struct tr_build *b)
+{
+    const struct tr_config *c = &b->snap->config;
+    const struct tr_cfg_authentication *a = c->authentication;
+    const struct tr_cfg_provider *providers = a ? a->providers.items : NULL;
+    struct names n = {.b = b, .cap = c->identity_headers.count + 2};
+    for (uint32_t i = 0; a && i < a->providers.count; i++)
+        n.cap += providers[i].claims_to_headers.count;
+    n.items = tr_arena_calloc(&b->snap->arena, n.cap, sizeof *n.items);
+    if (!n.items)
+        return (struct tr_strings){NULL, 0};
+    for (uint32_t i = 0; i < c->identity_headers.count; i++)
+        add_name(&n, c->identity_headers.items[i], tr_build_where(b, "/identity_headers/%u", i));
+    for (uint32_t i = 0; a && i < a->providers.count; i++)
+        for (uint32_t k = 0; k < providers[i].claims_to_headers.count; k++)
+            add_name(&n, providers[i].claims_to_headers.values[k],
+                     tr_build_where(b, "/authentication/providers/%.*s/claims_to_headers",
+                                    (int)providers[i].name.len, providers[i].name.ptr));
+    if (a && a->api_keys)
+        add_name(&n, a->api_keys->consumer_header,
+                 TR_SPAN("/authentication/api_keys/consumer_header"));
+    if (a)
+        add_name(&n, a->client_certificate_header,
+                 TR_SPAN("/authentication/client_certificate_header"));
+    return (struct tr_strings){n.items, n.count};
 }
 
 static void take_limits(struct tr_snapshot *snap)
@@ -169,7 +200,7 @@ enum tr_err tr_snapshot_build(struct tr_span text, struct tr_span folder,
     if (!snap->root)
         return TR_ERR_CONFIG;
     take_limits(snap);
-    snap->identity_headers = normal_names(&b, &snap->config.identity_headers);
+    snap->identity_headers = identity_headers(&b);
     snap->policies = tr_policy_set_new(snap->config.policies, &b.ctx);
     if (!snap->policies)
         return TR_ERR_NOMEM;
@@ -191,6 +222,8 @@ void tr_snapshot_unref(struct tr_snapshot *snap)
 {
     if (!snap || atomic_fetch_sub_explicit(&snap->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (snap->filters_dispose)
+        snap->filters_dispose(snap);
     for (uint32_t i = 0; i < snap->upstream_count; i++)
         if (snap->upstreams[i].conf)
             tr_tls_ctx_unref(snap->upstreams[i].conf->tls);
@@ -198,6 +231,7 @@ void tr_snapshot_unref(struct tr_snapshot *snap)
         tr_tls_ctx_unref(snap->listeners[i].tls);
     tr_router_free(snap->router);
     tr_typepool_free(snap->pool);
+    tr_policy_set_fini(snap->policies);
     json_decref(snap->root);
     tr_arena_fini(&snap->arena);
     tr_free(snap);

@@ -13,6 +13,7 @@ struct effective {
     struct effective *next;
     uint32_t *rules; /* indexes into set->rules, general to specific */
     uint32_t rule_count;
+    json_t *merged;
     struct tr_policy policy;
 };
 
@@ -270,11 +271,47 @@ const struct tr_policy *tr_policy_resolve(struct tr_policy_set *set, struct tr_s
     tr_problems_init(&quiet, set->ctx.arena);
     struct tr_keys_ctx ctx = {set->ctx.arena, &quiet, set->ctx.folder};
     tr_keys_parse(&tr_policy_keys, merged, TR_SPAN("/policies"), &ctx, &e->policy);
-    json_decref(merged);
+    e->merged = merged; /* RAW members of the policy point into it */
     json_decref(sources);
     e->next = set->effective;
     set->effective = e;
     return &e->policy;
+}
+
+void tr_policy_set_fini(struct tr_policy_set *set)
+{
+    for (struct effective *e = set ? set->effective : NULL; e; e = e->next)
+        json_decref(e->merged);
+}
+
+void tr_policy_each(struct tr_policy_set *set, void (*fn)(void *ctx, struct tr_policy *policy),
+                    void *ctx)
+{
+    for (struct effective *e = set->effective; e; e = e->next)
+        fn(ctx, &e->policy);
+}
+
+struct tr_span tr_policy_where(struct tr_policy_set *set, const struct tr_policy *policy,
+                               const char *key)
+{
+    for (const struct effective *e = set->effective; e; e = e->next) {
+        if (&e->policy != policy)
+            continue;
+        for (uint32_t i = e->rule_count; i-- > 0;) {
+            const struct rule *r = &set->rules[e->rules[i]];
+            if (!json_object_get(r->value, key))
+                continue;
+            struct tr_span base = policy_pointer(set, r->key), name = tr_span_cstr(key);
+            char *p = tr_arena_alloc(set->ctx.arena, base.len + 1 + name.len);
+            if (!p)
+                return base;
+            memcpy(p, base.ptr, base.len);
+            p[base.len] = '/';
+            memcpy(p + base.len + 1, name.ptr, name.len);
+            return tr_span(p, base.len + 1 + name.len);
+        }
+    }
+    return TR_SPAN("/policies");
 }
 
 void tr_policy_report_unused(struct tr_policy_set *set)
@@ -356,9 +393,9 @@ static void walk_keys(struct walk *w, const struct tr_keys *keys, const json_t *
             return;
         const json_t *v = merged ? json_object_get(merged, key->name) : NULL;
         const json_t *src = sources ? json_object_get(sources, key->name) : NULL;
-        if (key->type == TR_KEY_OBJECT)
+        if (key->type == TR_KEY_OBJECT || (key->type == TR_KEY_OBJECT_OR_NONE && json_is_object(v)))
             walk_keys(w, key->sub, json_is_object(v) ? v : NULL, json_is_object(src) ? src : NULL);
-        else if (key->type == TR_KEY_STRING_MAP)
+        else if (key->type == TR_KEY_STRING_MAP || key->type == TR_KEY_LISTS)
             walk_members(w, v, src);
         else
             show_leaf(w, v, key->default_text, src);

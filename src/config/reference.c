@@ -60,7 +60,17 @@ static const char *type_name(enum tr_key_type type)
     case TR_KEY_STRING_OR_ITEM:
         return "array of strings or objects";
     case TR_KEY_RAW:
-        return "see below";
+        return "see its meaning";
+    case TR_KEY_RATIO:
+        return "number from 0 to 1";
+    case TR_KEY_SECRET:
+        return "secret";
+    case TR_KEY_OBJECT_OR_NONE:
+        return "object or `none`";
+    case TR_KEY_STRINGS_OR_ANY:
+        return "array of strings or `any`";
+    case TR_KEY_LISTS:
+        return "object of strings or arrays of strings";
     }
     return "";
 }
@@ -102,7 +112,8 @@ enum tr_err tr_config_reference(struct tr_buf *out)
                            "src/config/tables.c, which also parses the file.\n\n"
                            "One JSON file. Unknown keys are errors. Durations are strings "
                            "(`\"1.5s\"`, `\"200ms\"`, `\"5m\"`), sizes are integers of\n"
-                           "bytes or strings (`\"64KiB\"`, `\"4MiB\"`). Relative paths are "
+                           "bytes or strings (`\"64KiB\"`, `\"4MiB\"`). A secret is a string, "
+                           "`{\"file\": \"...\"}` or `{\"env\": \"...\"}`. Relative paths are "
                            "relative to the file. `transom check` shows every problem.\n");
     for (size_t i = 0; !err && i < 2; i++) {
         struct tables t;
@@ -196,7 +207,26 @@ static enum tr_err schema_type(struct tr_buf *out, const struct tr_key *key)
             return tr_buf_printf(
                 out, "\"type\":\"object\",\"additionalProperties\":{\"$ref\":\"#/$defs/%s\"}",
                 tr_policy_keys.title);
-        return tr_buf_printf(out, "\"type\":\"array\",\"items\":{\"type\":\"object\"}");
+        if (strcmp(key->name, "http_rules") == 0)
+            return tr_buf_printf(out, "\"type\":\"array\",\"items\":{\"type\":\"object\"}");
+        return tr_buf_printf(out, "\"type\":\"object\"");
+    case TR_KEY_RATIO:
+        return tr_buf_printf(out, "\"type\":\"number\",\"minimum\":0,\"maximum\":1");
+    case TR_KEY_SECRET:
+        return tr_buf_printf(
+            out, "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"object\",\"minProperties\":1,"
+                 "\"maxProperties\":1,\"properties\":{\"file\":{\"type\":\"string\"},"
+                 "\"env\":{\"type\":\"string\"}},\"additionalProperties\":false}]");
+    case TR_KEY_OBJECT_OR_NONE:
+        return tr_buf_printf(out, "\"oneOf\":[{\"const\":\"none\"},{\"$ref\":\"#/$defs/%s\"}]",
+                             key->sub->title);
+    case TR_KEY_STRINGS_OR_ANY:
+        return tr_buf_printf(out, "\"oneOf\":[{\"const\":\"any\"},{\"type\":\"array\",\"items\":"
+                                  "{\"type\":\"string\"}}]");
+    case TR_KEY_LISTS:
+        return tr_buf_printf(out, "\"type\":\"object\",\"additionalProperties\":{\"oneOf\":[{"
+                                  "\"type\":\"string\"},{\"type\":\"array\",\"items\":{"
+                                  "\"type\":\"string\"}}]}");
     }
     return TR_ERR_INTERNAL;
 }

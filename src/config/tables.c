@@ -1,5 +1,7 @@
 /* Every key of the configuration: name, default, bounds, meaning. The reference and the schema are
  * printed from here. */
+#include "config/tables.h"
+
 #include "config/config.h"
 #include "config/policy.h"
 
@@ -72,7 +74,13 @@ static const struct tr_keys upstream_tls_table = {"upstreams.*.tls", sizeof(stru
 static const struct tr_key upstream_keys[] = {
     {.name = "endpoints", .type = TR_KEY_STRING_OR_ITEM, .offset = AT(tr_cfg_upstream, endpoints), .sub = &endpoint_table, .doc = "Where the backend is: strings, or objects with a weight."},
     {.name = "tls", .type = TR_KEY_OPTIONAL, .offset = AT(tr_cfg_upstream, tls), .default_text = "", .sub = &upstream_tls_table, .doc = "TLS to the backend ({} for the system's roots); ALPN must give h2."},
-    {.name = "load_balancing", .type = TR_KEY_ENUM, .offset = AT(tr_cfg_upstream, load_balancing), .default_text = "least_request", .choices = "least_request round_robin", .doc = "How a stream finds its endpoint."},
+    {.name = "load_balancing", .type = TR_KEY_ENUM, .offset = AT(tr_cfg_upstream, load_balancing), .default_text = "least_request", .choices = "least_request round_robin ring_hash", .doc = "How a stream finds its endpoint; ring_hash needs hash_on."},
+    {.name = "hash_on", .type = TR_KEY_STRING, .offset = AT(tr_cfg_upstream, hash_on), .default_text = "", .doc = "What ring_hash goes by: \"header:NAME\", \"claim:NAME\" or \"field:NAME\" of the request message."},
+    {.name = "slow_start", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_upstream, slow_start), .default_text = "0s", .min = 0, .max = 3600 * SECOND, .doc = "Over this time the share of an endpoint that comes back grows from a tenth to its whole; 0s: at once."},
+    {.name = "circuit_breaker", .type = TR_KEY_OPTIONAL, .offset = AT(tr_cfg_upstream, circuit_breaker), .default_text = "", .sub = &tr_keys_circuit_breaker, .doc = "Refuses calls at once while the upstream fails; absent: never."},
+    {.name = "outlier_detection", .type = TR_KEY_OPTIONAL, .offset = AT(tr_cfg_upstream, outlier_detection), .default_text = "", .sub = &tr_keys_outlier_detection, .doc = "Leaves out endpoints that fail; absent: never."},
+    {.name = "health_check", .type = TR_KEY_OPTIONAL, .offset = AT(tr_cfg_upstream, health_check), .default_text = "", .sub = &tr_keys_health_check, .doc = "Asks each endpoint's grpc.health.v1; absent: never."},
+    {.name = "retry_budget", .type = TR_KEY_OBJECT, .offset = AT(tr_cfg_upstream, retry_budget), .default_text = "", .sub = &tr_keys_retry_budget, .doc = "How many retries the upstream is given, over all workers."},
     {.name = "connect_timeout", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_upstream, connect_timeout), .default_text = "1s", .min = 1 * MS, .max = 300 * SECOND, .doc = "For connecting and the TLS handshake; a request that finds no connection by then is 503."},
     {.name = "authority", .type = TR_KEY_STRING, .offset = AT(tr_cfg_upstream, authority), .default_text = "", .doc = ":authority of the requests; empty: the endpoint as written."},
     {.name = "max_connections", .type = TR_KEY_U32, .offset = AT(tr_cfg_upstream, max_connections), .default_text = "4", .min = 1, .max = 10000, .doc = "Connections to one endpoint from one worker."},
@@ -104,6 +112,10 @@ static const struct tr_key config_keys[] = {
     {.name = "trusted_hops", .type = TR_KEY_U32, .offset = AT(tr_config, trusted_hops), .default_text = "0", .min = 0, .max = 32, .doc = "Proxies in front whose x-forwarded-\\* headers are believed; 0: the headers are overwritten."},
     {.name = "identity_headers", .type = TR_KEY_STRINGS, .offset = AT(tr_config, identity_headers), .default_text = "", .doc = "Further headers that only the gateway may set: what clients send under these names is dropped on every route."},
     {.name = "limits", .type = TR_KEY_OBJECT, .offset = AT(tr_config, limits), .default_text = "", .sub = &limits_table, .doc = "Bounds of what a client can make the gateway hold or wait for."},
+    {.name = "authentication", .type = TR_KEY_OPTIONAL, .offset = AT(tr_config, authentication), .default_text = "", .sub = &tr_keys_authentication, .doc = "How clients show who they are; where it stands, each method's policy must name an authentication, or \"none\"."},
+    {.name = "quota_store", .type = TR_KEY_OBJECT, .offset = AT(tr_config, quota_store), .default_text = "", .sub = &tr_keys_quota_store, .doc = "Where quotas are counted."},
+    {.name = "load_shedding", .type = TR_KEY_OBJECT, .offset = AT(tr_config, load_shedding), .default_text = "", .sub = &tr_keys_load_shedding, .doc = "When new requests are refused before any work."},
+    {.name = "access_log", .type = TR_KEY_OBJECT, .offset = AT(tr_config, access_log), .default_text = "", .sub = &tr_keys_access_log, .doc = "One JSON line for each request."},
     {.name = "policies", .type = TR_KEY_RAW, .offset = AT(tr_config, policies), .default_text = "", .doc = "Policies by `*`, `pkg.*`, `pkg.Service.*` or full method name; merged from general to specific."},
     {.name = "log_level", .type = TR_KEY_ENUM, .offset = AT(tr_config, log_level), .default_text = "info", .choices = "error warn info debug", .doc = "How much the operator's log on standard error says."},
 };
@@ -142,6 +154,13 @@ static const struct tr_key policy_keys[] = {
     {.name = "sse_keepalive", .type = TR_KEY_DURATION, .offset = AT(tr_policy, sse_keepalive), .default_text = "15s", .min = 0, .max = 3600 * SECOND, .doc = "A comment is sent on a quiet text/event-stream this often; 0s: never."},
     {.name = "set_headers", .type = TR_KEY_OBJECT, .offset = AT(tr_policy, set_headers), .default_text = "", .sub = &set_headers_table, .doc = "Headers to set, replacing those of the same name."},
     {.name = "remove_headers", .type = TR_KEY_OBJECT, .offset = AT(tr_policy, remove_headers), .default_text = "", .sub = &remove_headers_table, .doc = "Headers to remove."},
+    {.name = "authentication", .type = TR_KEY_OBJECT_OR_NONE, .offset = AT(tr_policy, authentication), .default_text = "", .sub = &tr_keys_policy_authentication, .doc = "What clients must show; \"none\": the method is public."},
+    {.name = "authorization", .type = TR_KEY_OBJECT_OR_NONE, .offset = AT(tr_policy, authorization), .default_text = "", .sub = &tr_keys_policy_authorization, .doc = "What those who were authenticated need to have."},
+    {.name = "quotas", .type = TR_KEY_ARRAY, .offset = AT(tr_policy, quotas), .default_text = "", .sub = &tr_keys_policy_quota, .doc = "Bounds on requests in time: all must have room, and none is charged when one has not."},
+    {.name = "quota_cost", .type = TR_KEY_U32, .offset = AT(tr_policy, quota_cost), .default_text = "1", .min = 0, .max = 1000000, .doc = "How many requests one call of the method counts for."},
+    {.name = "retry", .type = TR_KEY_OBJECT, .offset = AT(tr_policy, retry), .default_text = "", .sub = &tr_keys_policy_retry, .doc = "Whether and when a failed attempt is made again."},
+    {.name = "cors", .type = TR_KEY_OBJECT_OR_NONE, .offset = AT(tr_policy, cors), .default_text = "", .sub = &tr_keys_policy_cors, .doc = "Cross-origin requests of browsers; absent or \"none\": not allowed."},
+    {.name = "ip", .type = TR_KEY_OBJECT_OR_NONE, .offset = AT(tr_policy, ip), .default_text = "", .sub = &tr_keys_policy_ip, .doc = "Client addresses that may ask, by the address that trusted_hops gives."},
 };
 const struct tr_keys tr_policy_keys = {"policies.*", sizeof(struct tr_policy), policy_keys, COUNT(policy_keys)};
 /* clang-format on */

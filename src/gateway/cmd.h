@@ -20,6 +20,8 @@ int tr_cmd_usage(const char *verb, const char *fmt, ...) __attribute__((format(p
 /* Prints the problems: "file:line:column: error: /pointer: text". */
 void tr_cmd_problems(FILE *out, const char *file, const struct tr_problems *problems);
 /* Loads the file of --config; on failure prints its problems and returns NULL. */
+/* Prepares the filters; TR_ERR_CONFIG when the snapshot has problems. */
+enum tr_err tr_cmd_prepare(struct tr_snapshot *snap) TR_MUST_USE;
 struct tr_snapshot *tr_cmd_load(const char *file, enum tr_snapshot_mode mode);
 
 #endif

@@ -52,6 +52,10 @@ int tr_cmd_check(int argc, char **argv)
     enum tr_err err = tr_snapshot_load(tr_span_cstr(args.config), TR_SNAPSHOT_OFFLINE, &snap);
     if (!snap)
         return tr_cmd_usage("check", "out of memory");
+    if (snap->policies) { /* the filters' problems beside those of loading */
+        enum tr_err of_filters = tr_cmd_prepare(snap);
+        err = err ? err : of_filters;
+    }
     tr_cmd_problems(stdout, args.config, &snap->problems);
     if (!err)
         print_policies(snap);

@@ -66,6 +66,8 @@ static int run(const struct tr_args *args, struct tr_typepool *pool, struct tr_s
     if (!err)
         err =
             tr_snapshot_build(tr_buf_span(&config), TR_SPAN(""), builtin, TR_SNAPSHOT_FULL, &snap);
+    if (!err)
+        err = tr_cmd_prepare(snap);
     int status = 0;
     if (err && snap && snap->problems.first) {
         tr_cmd_problems(stderr, "demo", &snap->problems);

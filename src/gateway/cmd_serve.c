@@ -23,7 +23,8 @@ int tr_cmd_serve(int argc, char **argv)
     if (!snap)
         return 1;
     tr_cmd_problems(stderr, args.config, &snap->problems); /* warnings */
-    tr_log(TR_LOG_WARN, "no authentication is configured: every exposed method is public");
+    if (!snap->config.authentication)
+        tr_log(TR_LOG_WARN, "no authentication is configured: every exposed method is public");
     struct tr_server_opts opts = {.out = stdout, .name = "transom"};
     status = tr_server_run(snap, &opts);
     tr_snapshot_unref(snap);

@@ -1,3 +1,4 @@
+#include "filters/registry.h"
 #include "gateway/cmd.h"
 
 #include <stdarg.h>
@@ -55,10 +56,18 @@ void tr_cmd_problems(FILE *out, const char *file, const struct tr_problems *prob
     }
 }
 
+enum tr_err tr_cmd_prepare(struct tr_snapshot *snap)
+{
+    enum tr_err err = tr_filters_prepare(snap);
+    return err ? err : snap->problems.errors ? TR_ERR_CONFIG : TR_OK;
+}
+
 struct tr_snapshot *tr_cmd_load(const char *file, enum tr_snapshot_mode mode)
 {
     struct tr_snapshot *snap = NULL;
     enum tr_err err = tr_snapshot_load(tr_span_cstr(file), mode, &snap);
+    if (!err)
+        err = tr_cmd_prepare(snap);
     if (!err)
         return snap;
     if (snap)

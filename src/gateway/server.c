@@ -3,12 +3,14 @@
 #include "admin/admin.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "filters/registry.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
 #include "pipeline/reply.h"
 
 #include <malloc.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +25,8 @@ struct tr_server {
     struct tr_listener_shared *shared;
     struct tr_addr *addrs;
     struct tr_stats *stats;
+    struct tr_control control;
+    void **filters; /* what they keep on this thread */
     _Atomic bool ready;
     unsigned signals;
     struct tr_timer drain_delay;
@@ -38,6 +42,16 @@ _Atomic bool *tr_server_ready(struct tr_server *server)
 struct tr_metrics *tr_server_metrics(struct tr_server *server, uint32_t worker)
 {
     return tr_stats_worker(server->stats, worker);
+}
+
+struct tr_mailbox *tr_server_mailbox(struct tr_server *server)
+{
+    return server->mailbox;
+}
+
+void **tr_server_filters(struct tr_server *server)
+{
+    return server->filters;
 }
 
 bool tr_server_health(struct tr_pworker *w, struct tr_exchange *x)
@@ -112,7 +126,7 @@ static bool admin_ready(void *ctx)
 static enum tr_err admin_metrics(void *ctx, struct tr_buf *out)
 {
     struct tr_server *s = ctx;
-    return tr_stats_render(s->stats, s->workers, s->shared, admin_ready(s), out);
+    return tr_stats_render(s->stats, s->workers, s->shared, s->filters, admin_ready(s), out);
 }
 
 static enum tr_err start_admin(struct tr_server *s, struct tr_status *st)
@@ -132,6 +146,18 @@ static uint32_t worker_count(const struct tr_snapshot *snap)
 {
     long n = snap->config.workers ? (long)snap->config.workers : sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > 256 ? 256 : (uint32_t)n;
+}
+
+static enum tr_err start_control(struct tr_server *s, struct tr_status *st)
+{
+    enum tr_err err = tr_dns_new(s->loop, getenv("TRANSOM_DNS_SERVERS"), &s->control.dns);
+    s->control.worker_mailboxes = tr_calloc(s->worker_count, sizeof(struct tr_mailbox *));
+    if (err || !s->control.worker_mailboxes)
+        return err ? err : TR_ERR_NOMEM;
+    s->control.loop = s->loop;
+    s->control.mailbox = s->mailbox;
+    s->control.worker_count = s->worker_count;
+    return tr_filters_control_start(&s->control, s->snap, &s->filters, st);
 }
 
 static enum tr_err start(struct tr_server *s, struct tr_status *st)
@@ -157,10 +183,14 @@ static enum tr_err start(struct tr_server *s, struct tr_status *st)
         return err;
     s->done_mail.fn = on_worker_done;
     tr_timer_init(&s->drain_delay, s->loop, on_drain_delay);
+    err = start_control(s, st);
+    if (err)
+        return err;
     for (uint32_t i = 0; i < s->worker_count; i++) {
         err = tr_worker_init(&s->workers[i], s, i, snap, s->shared, s->addrs, st);
         if (err)
             return err;
+        s->control.worker_mailboxes[i] = s->workers[i].mailbox;
     }
     err = start_admin(s, st);
     if (err)
@@ -203,12 +233,16 @@ static void stop(struct tr_server *s)
     for (uint32_t i = 0; i < s->started; i++)
         tr_worker_join(&s->workers[i]);
     tr_admin_free(s->admin);
+    if (s->mailbox)
+        tr_mailbox_free(s->mailbox);
+    tr_filters_control_stop(s->filters);
     for (uint32_t i = 0; s->workers && i < s->worker_count; i++)
         tr_worker_fini(&s->workers[i]);
     if (s->loop)
         tr_timer_stop(&s->drain_delay);
-    if (s->mailbox)
-        tr_mailbox_free(s->mailbox);
+    if (s->control.dns)
+        tr_dns_free(s->control.dns);
+    tr_free(s->control.worker_mailboxes);
     if (s->loop)
         tr_loop_free(s->loop);
     tr_stats_free(s->stats);

@@ -22,6 +22,8 @@ int tr_server_run(struct tr_snapshot *snap, const struct tr_server_opts *opts);
 bool tr_server_health(struct tr_pworker *w, struct tr_exchange *x);
 _Atomic bool *tr_server_ready(struct tr_server *server);
 struct tr_metrics *tr_server_metrics(struct tr_server *server, uint32_t worker);
+struct tr_mailbox *tr_server_mailbox(struct tr_server *server);
+void **tr_server_filters(struct tr_server *server);
 void tr_server_worker_done(struct tr_server *server);
 
 #endif

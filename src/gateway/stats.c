@@ -1,6 +1,7 @@
 #include "gateway/stats.h"
 
 #include "base/alloc.h"
+#include "filters/registry.h"
 #include "gateway/worker.h"
 #include "obs/metrics.h"
 
@@ -215,7 +216,8 @@ static void process(struct tr_expo *e, const struct tr_stats *stats,
 }
 
 enum tr_err tr_stats_render(struct tr_stats *stats, const struct tr_worker *workers,
-                            const struct tr_listener_shared *shared, bool ready, struct tr_buf *out)
+                            const struct tr_listener_shared *shared, void **filters, bool ready,
+                            struct tr_buf *out)
 {
     struct tr_expo e;
     tr_expo_init(&e, out);
@@ -227,6 +229,12 @@ enum tr_err tr_stats_render(struct tr_stats *stats, const struct tr_worker *work
                 sum(workers, stats->workers, offsetof(struct tr_worker, p.bad_utf8)));
     tr_expo_u64(&e, TR_METRIC_LATE_RESUMES, NULL,
                 sum(workers, stats->workers, offsetof(struct tr_worker, p.late_resumes)));
+    const struct tr_pworker **p = tr_calloc(stats->workers, sizeof *p);
+    for (uint32_t i = 0; p && i < stats->workers; i++)
+        p[i] = &workers[i].p;
+    if (p)
+        tr_filters_metrics(&e, stats->snap, filters, p, stats->workers);
+    tr_free(p);
     listeners(&e, stats, workers, shared);
     upstreams(&e, stats, workers);
     process(&e, stats, workers, ready);

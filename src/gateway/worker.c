@@ -237,8 +237,13 @@ enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32
     w->h.err_counts = w->p.metrics->errors;
     if (getrandom(w->p.id_state, sizeof w->p.id_state, 0) != (ssize_t)sizeof w->p.id_state)
         return tr_fail(st, TR_ERR_IO, "getrandom failed");
+    w->p.mailbox = w->mailbox;
+    w->p.control = tr_server_mailbox(server);
+    w->p.dns = w->dns;
     err = open_listeners(w, snap, shared, addrs, st);
-    return err ? err : make_clusters(w, snap);
+    if (!err)
+        err = make_clusters(w, snap);
+    return err ? err : tr_filters_worker_start(&w->p, tr_server_filters(server));
 }
 
 static void *thread_main(void *arg)
@@ -280,10 +285,11 @@ void tr_worker_fini(struct tr_worker *w)
     tr_free(w->p.clusters);
     tr_timer_stop(&w->drain_timer);
     tr_timer_stop(&w->trim_timer);
-    if (w->dns)
-        tr_dns_free(w->dns);
     if (w->mailbox)
         tr_mailbox_free(w->mailbox);
+    tr_filters_worker_stop(&w->p);
+    if (w->dns)
+        tr_dns_free(w->dns);
     tr_pworker_fini(&w->p);
     tr_buf_fini(&w->h.write_buf);
     tr_free(w->h.read_buf);

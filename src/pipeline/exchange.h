@@ -18,6 +18,7 @@
 #include "http/codec.h"
 #include "http/coding.h"
 #include "pipeline/filter.h"
+#include "pipeline/identity.h"
 #include "upstream/upstream.h"
 
 enum tr_step {
@@ -39,6 +40,10 @@ struct tr_pworker {
     struct tr_metrics *metrics;
     const struct tr_filter *const *filters;
     uint32_t filter_count;
+    void **filter_worker;       /* what each filter's worker_start gave */
+    struct tr_mailbox *mailbox; /* to this worker */
+    struct tr_mailbox *control; /* to the control thread; NULL in tests */
+    struct tr_dns *dns;
     struct tr_arena scratch; /* rewound after each message */
     struct tr_coding_pool codings;
     struct tr_buf tmp;        /* decoded bytes of one chunk; never held across a turn */
@@ -137,11 +142,13 @@ struct tr_exchange {
     uint16_t http_status;         /* of the answer; 0: none was sent */
 
     /* filters */
+    const struct tr_identity *identity; /* NULL: anonymous */
     void **filter_state;
     uint8_t filter_at, filter_ran;
     uint16_t pause_slot; /* + 1; 0: not paused */
     uint8_t depth;       /* callbacks under way: the exchange is freed when the outermost returns */
 
+    bool preflight; /* an OPTIONS request that asks for route->verb (CORS): no body, no call */
     bool metadata_made;
     bool body_end;   /* the client has sent everything */
     bool body_begun; /* dialect->begin was called: data goes to the dialect */
@@ -193,6 +200,16 @@ uint64_t tr_exchange_left_ns(const struct tr_exchange *x);
 enum tr_err tr_exchange_arm(struct tr_exchange *x) TR_MUST_USE;
 /* The only setter of x->step; asserts that the step may follow. */
 void tr_exchange_step(struct tr_exchange *x, enum tr_step step);
+
+/* What the hooks of filter `id` (its place in the list of filters) have made; may be NULL. */
+static inline void *tr_filter_conf(const struct tr_exchange *x, uint32_t id)
+{
+    return x->snap->filter_conf ? x->snap->filter_conf[id] : NULL;
+}
+static inline void *tr_filter_worker(const struct tr_exchange *x, uint32_t id)
+{
+    return x->w->filter_worker ? x->w->filter_worker[id] : NULL;
+}
 
 /* Names a paused exchange to whoever will resume it. */
 struct tr_handle {

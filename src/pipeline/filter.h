@@ -9,9 +9,28 @@
 #ifndef TR_PIPELINE_FILTER_H
 #define TR_PIPELINE_FILTER_H
 
+#include "base/status.h"
+
 #include <stddef.h>
+#include <stdint.h>
 
 struct tr_exchange;
+struct tr_snapshot;
+struct tr_pworker;
+struct tr_expo;
+struct tr_loop;
+struct tr_mailbox;
+struct tr_dns;
+
+/* The control thread: the one that no request runs on. Filters fetch, watch and count there what
+ * all workers share; it talks to workers by mail alone. */
+struct tr_control {
+    struct tr_loop *loop;
+    struct tr_mailbox *mailbox; /* to this thread */
+    struct tr_dns *dns;
+    struct tr_mailbox **worker_mailboxes; /* all set before the loop of either side runs */
+    uint32_t worker_count;
+};
 
 /* x->metadata is complete from REWRITE on. */
 enum tr_phase {
@@ -42,6 +61,28 @@ struct tr_filter {
      */
     void (*on_response)(struct tr_exchange *x, void *state);
     void (*done)(struct tr_exchange *x, void *state);
+
+    /* What lives longer than a request. Each may be NULL, and each later one is called only when
+     * the earlier ones had no failure.
+     * Snapshot: compiles configuration (tr_policy.slots, a state of its own), reports mistakes to
+     * snap->problems and goes on; runs for `check` and `explain` too, touches no network.
+     * TR_ERR_NOMEM. */
+    enum tr_err (*prepare)(struct tr_snapshot *snap, void **ret_conf);
+    void (*dispose)(void *conf);
+    /* Control thread, before any worker; stop comes after all workers have ended, when all mail to
+     * the control thread has been delivered. Files and sockets may fail: *st says why. */
+    enum tr_err (*control_start)(const struct tr_control *control, const struct tr_snapshot *snap,
+                                 void *conf, void **ret_control, struct tr_status *st);
+    void (*control_stop)(void *control);
+    /* Worker: called before its thread runs, and after it ended and its mail was delivered. `conf`
+     * and `control` are what the hooks above gave, or NULL. In hooks of requests:
+     * tr_filter_worker(x, id) and tr_filter_conf(x, id). */
+    enum tr_err (*worker_start)(struct tr_pworker *w, void *conf, void *control, void **ret_worker);
+    void (*worker_stop)(void *worker);
+    /* For /metrics, on the control thread; `workers` has each worker's state. Writes whole
+     * families, each once. */
+    void (*metrics)(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
+                    void *const *workers, uint32_t count);
 };
 
 #define TR_FILTERS_MAX 16
