@@ -151,8 +151,7 @@ class Envoy(Gateway):
         self.plain, self.tls = found["plain"], found["tls"]
         wait_for("envoy", lambda: connects(self.plain))
 
-    @staticmethod
-    def config(env, backend_port):
+    def config(self, env, backend_port):
         def any_of(name, **fields):
             return {"@type": f"type.googleapis.com/envoy.extensions.{name}", **fields}
 

@@ -1,7 +1,7 @@
 """transom beside Envoy and nghttpx; contrib/bench/run.sh builds what this needs and calls it. See contrib/doc/performance.md.
 
 Usage: run.sh [--quick] [--rounds N] [--seconds S] [--json FILE] [PART...]
-A PART is a case (small medium large stream grpc), optionally with where it runs (small/h2, medium/h1+tls), or one of p99, idle,
+A PART is a case (small medium large stream grpc), optionally with where it runs (small/h2, medium/h1+tls), or one of p99, pipeline, idle,
 transfer, check, lookup, alloc. Without any: all of them.
 """
 
@@ -23,6 +23,7 @@ import data
 import extra
 import load
 import peers
+import pipeline
 
 KIB, MIB = 1024, 1024 * 1024
 # case, protocol, TLS: the least that Envoy over transom must be (issue), None where nothing is asked
@@ -32,7 +33,7 @@ NATIVE_MAX = 1.5  # transom over nghttpx
 MATRIX = [(c, p, False) for c in ("small", "medium", "large", "stream") for p in ("h2", "h1")] + [("grpc", "h2", False)] + [
     (c, p, True) for c in ("small", "medium") for p in ("h2", "h1")]
 PACED = [("small", "h2"), ("small", "h1"), ("medium", "h2"), ("medium", "h1"), ("large", "h2"), ("stream", "h2")]
-EXTRAS = ("p99", "idle", "transfer", "check", "lookup", "alloc")
+EXTRAS = ("p99", "pipeline", "idle", "transfer", "check", "lookup", "alloc")
 
 
 def label(case, proto, secure):
@@ -264,11 +265,14 @@ def main():
     with tempfile.TemporaryDirectory(prefix="transom-bench-") as folder:
         env = environment(args, folder)
         m = machine()
-        results = {"machine": m, "sizes": env.sizes, "argv": sys.argv[1:], "cases": {}, "paced": {}, "idle": {}, "transfer": {}}
+        results = {"machine": m, "sizes": env.sizes, "argv": sys.argv[1:], "cases": {}, "paced": {}, "pipeline": {}, "idle": {}, "transfer": {}}
         print(f"{m['date']}, commit {m['commit']}, {m['cpu']}, Linux {m['kernel']}, load {m['load']:.1f}")
         print(f"medians of {args.rounds} interleaved rounds of {args.seconds:g} s; CPU of the gateway's process; "
               + ", ".join(f"{n} {s['json']} bytes of JSON" for n, s in env.sizes.items()))
         run_cases(env, args, report, results)
+        if wanted(args, "pipeline"):
+            with contextlib.ExitStack() as stack:
+                pipeline.run(env, args, report, results, start, stack, medians)
         if wanted(args, "idle"):
             run_idle(env, args, report, results)
         if wanted(args, "transfer"):
