@@ -56,6 +56,9 @@ void tr_jwks_unref(struct tr_jwks *set); /* NULL is fine */
  * under a set is good only while this number is current. */
 uint64_t tr_jwks_generation(const struct tr_jwks *set);
 bool tr_jwks_is_secret(const struct tr_jwks *set);
+/* Mask of what its keys can verify; of a secret: what its length allows (jwt_key.h). Where it has
+ * nothing of a provider's algorithms, no token of that provider can be verified. */
+uint32_t tr_jwks_algorithms(const struct tr_jwks *set);
 uint32_t tr_jwks_count(const struct tr_jwks *set);                          /* usable keys */
 uint32_t tr_jwks_skipped(const struct tr_jwks *set, enum tr_jwks_skip why); /* left out */
 /* Both have the same keys in the same order (members that make no difference aside): a fetch that

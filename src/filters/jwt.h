@@ -69,8 +69,8 @@ struct tr_jwt_rules {
 };
 
 struct tr_jwt {
-    struct tr_claims claims;        /* of every kind, registered ones too ("sub", "exp", ...) */
-    struct tr_span issuer, subject; /* subject is empty where there is no `sub` that is a string */
+    struct tr_claims claims;        /* registered ones too; numbers as they are written */
+    struct tr_span issuer, subject; /* subject is empty where there is no `sub` */
     /* From `scope` (words between spaces, RFC 8693 §4.2, or an array) and `scp` (the same). */
     const struct tr_span *scopes;
     uint32_t scope_count;

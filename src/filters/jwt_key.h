@@ -36,6 +36,7 @@ enum tr_jwa {
 
 #define TR_JWA_BIT(alg)   (UINT32_C(1) << (alg))
 #define TR_JWA_HMAC       (TR_JWA_BIT(TR_JWA_HS256) | TR_JWA_BIT(TR_JWA_HS384) | TR_JWA_BIT(TR_JWA_HS512))
+#define TR_JWA_RSA        (TR_JWA_BIT(TR_JWA_PS512 + 1) - 1)
 #define TR_JWA_ASYMMETRIC ((TR_JWA_BIT(TR_JWA__COUNT) - 1) & ~TR_JWA_HMAC)
 
 /* By its exact name; false: not known (`none` never is). */
@@ -45,8 +46,10 @@ struct tr_span tr_jwa_name(enum tr_jwa alg);
 #define TR_JWT_RSA_BITS_MIN  2048
 #define TR_JWT_RSA_BITS_MAX  8192 /* each verification costs by it */
 #define TR_JWT_SIGNATURE_MAX (TR_JWT_RSA_BITS_MAX / 8)
-#define TR_JWT_SECRET_MIN    32 /* bytes; RFC 7518 §3.2: no shorter than the hash */
+#define TR_JWT_SECRET_MIN    32 /* bytes */
 #define TR_JWT_SECRET_MAX    4096
+
+#define TR_JWK_MEMBER_MAX 2048 /* bytes of n, e, x, y that are looked at */
 
 /* The members of a JWK that make its public key; n, e, x, y are decoded bytes. Those that the type
  * does not use are empty. */
@@ -58,23 +61,34 @@ struct tr_jwk {
 
 struct tr_jwt_key;
 
-/* RSA, EC or OKP. AUTH_INVALID with text: type or curve not known, a size that is not allowed, a
- * point that is not on its curve, a coordinate that does not have its curve's length. NOMEM. */
+/* Why a JWK makes no key. */
+enum tr_jwk_fault {
+    TR_JWK_TYPE,     /* kty or crv is not known */
+    TR_JWK_WEAK,     /* RSA of a size that is not allowed, or of a kind that can be factored */
+    TR_JWK_MALFORMED /* a coordinate without its curve's length, a point off the curve, ... */
+};
+/* RSA, EC or OKP. AUTH_INVALID sets *ret_fault (which may be NULL) and says more in st. NOMEM. */
 enum tr_err tr_jwt_key_new(const struct tr_jwk *jwk, struct tr_jwt_key **ret,
-                           struct tr_status *st) TR_MUST_USE;
-/* HS. AUTH_INVALID when its length is not between TR_JWT_SECRET_MIN and _MAX. NOMEM. The bytes are
- * copied, and wiped when the key is freed. */
+                           enum tr_jwk_fault *ret_fault, struct tr_status *st) TR_MUST_USE;
+/* HS: of the three those whose hash is no longer than the secret (RFC 7518 §3.2). AUTH_INVALID when
+ * its length is not between TR_JWT_SECRET_MIN and _MAX. NOMEM. The bytes are copied, and wiped when
+ * the key is freed. */
 enum tr_err tr_jwt_key_secret(struct tr_span secret, struct tr_jwt_key **ret,
                               struct tr_status *st) TR_MUST_USE;
 void tr_jwt_key_free(struct tr_jwt_key *key);
 
 /* Mask of the algorithms it can serve. */
 uint32_t tr_jwt_key_algorithms(const struct tr_jwt_key *key);
+bool tr_jwt_key_equal(const struct tr_jwt_key *a, const struct tr_jwt_key *b);
 
 enum tr_jwt_verdict { TR_JWT_VERDICT_GOOD, TR_JWT_VERDICT_BAD, TR_JWT_VERDICT_NOMEM };
 /* Whether `signature` (as RFC 7518 §3 shapes it: for ES the two numbers at their full length) signs
  * `input`. BAD, too, when alg is not among the key's. HMACs are compared in constant time. */
 enum tr_jwt_verdict tr_jwt_key_verify(const struct tr_jwt_key *key, enum tr_jwa alg,
                                       struct tr_span input, struct tr_span signature);
+
+/* Base64url as RFC 7515 §2 has it: no padding, no other characters, unused bits 0. `out` holds
+ * tr_base64_decoded_max(in.len). */
+bool tr_jwt_base64url(char *out, struct tr_span in, size_t *ret_len);
 
 #endif

@@ -1,0 +1,327 @@
+#include "filters/jwt_claims.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/num.h"
+
+#include <math.h>
+
+/* ---- registered claims ----------------------------------------------------------------------- */
+
+static enum tr_jwt_registered registered(struct tr_span name)
+{
+    static const struct {
+        struct tr_span name;
+        enum tr_jwt_registered is;
+    } names[] = {
+        {TR_SPAN_INIT("iss"), TR_JWT_REG_ISS},     {TR_SPAN_INIT("aud"), TR_JWT_REG_AUD},
+        {TR_SPAN_INIT("exp"), TR_JWT_REG_EXP},     {TR_SPAN_INIT("nbf"), TR_JWT_REG_NBF},
+        {TR_SPAN_INIT("iat"), TR_JWT_REG_IAT},     {TR_SPAN_INIT("scp"), TR_JWT_REG_SCOPE},
+        {TR_SPAN_INIT("scope"), TR_JWT_REG_SCOPE},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (tr_span_eq(name, names[i].name))
+            return names[i].is;
+    return TR_JWT_REG_NONE;
+}
+
+/* The words of s between spaces; `ret` may be NULL. */
+static uint32_t words(struct tr_span s, struct tr_span *ret)
+{
+    uint32_t n = 0;
+    while (s.ptr) {
+        struct tr_span word = tr_span_cut(&s, ' ');
+        if (word.len && ret)
+            ret[n] = word;
+        n += word.len != 0;
+    }
+    return n;
+}
+
+static bool date(const struct tr_jwt_claims_walk *w, enum tr_json_tok tok, double *ret)
+{
+    /* What is too large for a double is an error of the parser: never infinite. */
+    return tok == TR_JSON_NUMBER && !tr_num_parse_double(w->r.scan.text, ret);
+}
+
+/* tok begins the value of a registered claim, or is an element of its array. */
+static void note(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
+{
+    struct tr_span text = w->r.scan.text;
+    double any;
+    switch (w->registered) {
+    case TR_JWT_REG_ISS:
+        w->iss_right =
+            tok == TR_JSON_STRING && !w->array_depth && tr_span_eq(text, w->rules->issuer);
+        break;
+    case TR_JWT_REG_AUD:
+        w->aud_there = true;
+        if (tok == TR_JSON_ARR_BEGIN && !w->array_depth)
+            break;
+        w->wrong |= tok != TR_JSON_STRING && !w->rules->any_audience;
+        for (uint32_t i = 0; tok == TR_JSON_STRING && i < w->rules->audience_count; i++)
+            w->aud_right |= tr_span_eq(text, w->rules->audiences[i]);
+        break;
+    case TR_JWT_REG_EXP:
+        w->exp_there = date(w, tok, &w->exp);
+        w->wrong |= !w->exp_there;
+        break;
+    case TR_JWT_REG_NBF:
+        w->nbf_there = date(w, tok, &w->nbf);
+        w->wrong |= !w->nbf_there;
+        break;
+    case TR_JWT_REG_IAT:
+        w->wrong |= !date(w, tok, &any);
+        break;
+    case TR_JWT_REG_SCOPE:
+        if (tok == TR_JSON_STRING)
+            w->scopes += words(text, NULL);
+        else if (tok == TR_JSON_NUMBER || tok == TR_JSON_TRUE || tok == TR_JSON_FALSE)
+            w->scopes++;
+        break;
+    case TR_JWT_REG_NONE:
+        break;
+    }
+}
+
+/* ---- flattening ------------------------------------------------------------------------------ */
+
+/* The dotted name of the member whose KEY is at hand. */
+static void name_member(struct tr_jwt_claims_walk *w)
+{
+    struct tr_span key = w->r.scan.text;
+    size_t at = w->prefix_len[w->level];
+    w->registered = w->level == 1 ? registered(key) : TR_JWT_REG_NONE;
+    w->name_long = key.len + 1 > sizeof w->name - at;
+    if (w->name_long)
+        return;
+    if (w->level > 1)
+        w->name[at++] = '.';
+    memcpy(w->name + at, key.ptr, key.len);
+    w->name_len = at + key.len;
+}
+
+static struct tr_span keep_text(struct tr_jwt_claims_walk *w, struct tr_span s)
+{
+    char *at = w->text_at;
+    memcpy(at, s.ptr, s.len);
+    w->text_at += s.len;
+    return tr_span(at, s.len);
+}
+
+/* Counts the claim of the member at hand, or writes it. Claims of the top level go first whatever
+ * their order, so that an object with many members cannot push `sub` out. */
+static enum tr_jwt_result begin_claim(struct tr_jwt_claims_walk *w)
+{
+    bool top = w->level == 1;
+    w->kept = false;
+    if (w->name_long)
+        return TR_JWT_OK;
+    if (!w->writing) {
+        uint32_t *count = top ? &w->top : &w->nested;
+        w->kept = *count < TR_JWT_CLAIMS_MAX;
+        *count += w->kept;
+        w->text_bytes += w->kept ? w->name_len : 0;
+        return TR_JWT_OK;
+    }
+    uint32_t *count = top ? &w->kept_top : &w->kept_nested;
+    if (*count == (top ? w->top : TR_JWT_CLAIMS_MAX - w->top))
+        return TR_JWT_OK;
+    struct tr_span name = tr_span(w->name, w->name_len);
+    for (struct tr_claim *c = w->items; c < w->item; c++)
+        if (tr_span_eq(c->name, name)) /* "a.b" beside {"a": {"b": ...}} */
+            return TR_JWT_CLAIMS;
+    ++*count;
+    w->kept = true;
+    *w->item++ = (struct tr_claim){keep_text(w, name), w->value_at, 0};
+    return TR_JWT_OK;
+}
+
+static void add_value(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
+{
+    struct tr_span text = tok == TR_JSON_TRUE    ? TR_SPAN("true")
+                          : tok == TR_JSON_FALSE ? TR_SPAN("false")
+                                                 : w->r.scan.text;
+    if (!w->kept || tok == TR_JSON_NULL)
+        return;
+    if (w->writing) {
+        *w->value_at++ = keep_text(w, text);
+        w->item[-1].count++;
+    } else {
+        w->values++;
+        w->text_bytes += text.len;
+    }
+}
+
+static enum tr_jwt_result begin_container(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
+{
+    uint32_t depth = w->r.scan.depth;
+    if (w->array_depth ||
+        (tok == TR_JSON_OBJ_BEGIN && (w->level == TR_JWT_CLAIM_DEPTH_MAX || w->name_long))) {
+        w->skip_depth = depth;
+    } else if (tok == TR_JSON_OBJ_BEGIN) {
+        w->level = depth;
+        w->prefix_len[depth] = w->name_len;
+    } else {
+        w->array_depth = depth;
+        return begin_claim(w);
+    }
+    return TR_JWT_OK;
+}
+
+static void end_container(struct tr_jwt_claims_walk *w)
+{
+    uint32_t ended = w->r.scan.depth + 1;
+    if (w->skip_depth == ended)
+        w->skip_depth = 0;
+    else if (w->array_depth == ended)
+        w->array_depth = 0;
+    else if (!w->skip_depth)
+        w->level = ended - 1;
+}
+
+static enum tr_jwt_result take(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
+{
+    enum tr_jwt_result result = TR_JWT_OK;
+    if (tok == TR_JSON_OBJ_END || tok == TR_JSON_ARR_END) {
+        end_container(w);
+        return TR_JWT_OK;
+    }
+    if (w->skip_depth)
+        return TR_JWT_OK;
+    if (tok == TR_JSON_KEY) {
+        name_member(w);
+        return TR_JWT_OK;
+    }
+    if (!w->writing)
+        note(w, tok);
+    if (tok == TR_JSON_OBJ_BEGIN || tok == TR_JSON_ARR_BEGIN)
+        return begin_container(w, tok);
+    if (!w->array_depth && tok != TR_JSON_NULL)
+        result = begin_claim(w);
+    if (!result)
+        add_value(w, tok);
+    return result;
+}
+
+static enum tr_jwt_result walk(struct tr_jwt_claims_walk *w, struct tr_span payload)
+{
+    tr_jwt_json_begin(&w->r, payload, TR_JWT_CLAIMS);
+    enum tr_json_tok tok = tr_jwt_json_next(&w->r);
+    enum tr_jwt_result result = tok == TR_JSON_OBJ_BEGIN ? TR_JWT_OK : TR_JWT_MALFORMED;
+    w->level = 1;
+    w->prefix_len[1] = 0;
+    w->array_depth = w->skip_depth = 0;
+    w->kept = false;
+    while (!result && tok != TR_JSON_END) {
+        tok = tr_jwt_json_next(&w->r);
+        if (tok == TR_JSON_ERROR)
+            result = w->r.fault;
+        else if (tok != TR_JSON_END)
+            result = take(w, tok);
+    }
+    if (result && w->r.fault)
+        result = w->r.fault;
+    tr_jwt_json_end(&w->r);
+    return result;
+}
+
+/* ---- the two walks --------------------------------------------------------------------------- */
+
+enum tr_jwt_result tr_jwt_claims_measure(struct tr_jwt_claims_walk *w, struct tr_span payload,
+                                         const struct tr_jwt_rules *rules)
+{
+    w->rules = rules;
+    w->iss_right = w->aud_there = w->aud_right = w->exp_there = w->nbf_there = w->wrong = false;
+    w->exp = w->nbf = 0;
+    w->top = w->nested = w->values = w->scopes = 0;
+    w->text_bytes = 0;
+    w->writing = false;
+    enum tr_jwt_result result = walk(w, payload);
+    if (!result && !w->iss_right)
+        result = TR_JWT_ISSUER;
+    return result;
+}
+
+enum tr_jwt_result tr_jwt_claims_judge(const struct tr_jwt_claims_walk *w, int64_t now_s)
+{
+    double now = (double)now_s, skew = w->rules->clock_skew_s;
+    if (w->wrong || !w->exp_there)
+        return TR_JWT_CLAIMS;
+    if (!w->rules->any_audience && !w->aud_right)
+        return TR_JWT_AUDIENCE;
+    if (!(now < w->exp + skew))
+        return TR_JWT_EXPIRED;
+    if (w->nbf_there && !(now + skew >= w->nbf))
+        return TR_JWT_NOT_YET;
+    return TR_JWT_OK;
+}
+
+static int64_t until(double end)
+{
+    return end >= 9.2e18 ? INT64_MAX : end <= -9.2e18 ? INT64_MIN : (int64_t)ceil(end);
+}
+
+static void add_scopes(struct tr_jwt *jwt, struct tr_span *room, struct tr_span name)
+{
+    const struct tr_claim *c = tr_claims_find(&jwt->claims, name);
+    for (uint32_t i = 0; c && i < c->count; i++)
+        jwt->scope_count += words(c->values[i], room + jwt->scope_count);
+}
+
+static struct tr_span single(const struct tr_jwt *jwt, struct tr_span name)
+{
+    const struct tr_claim *c = tr_claims_find(&jwt->claims, name);
+    return c && c->count == 1 ? c->values[0] : tr_span("", 0);
+}
+
+static size_t round8(size_t n)
+{
+    return (n + 7) & ~(size_t)7;
+}
+
+/* tr_jwt | claims | values | scopes | token | text */
+enum tr_jwt_result tr_jwt_claims_make(struct tr_jwt_claims_walk *w, struct tr_span payload,
+                                      struct tr_span token, struct tr_jwt **ret)
+{
+    uint32_t claims = w->top + w->nested;
+    if (claims > TR_JWT_CLAIMS_MAX)
+        claims = TR_JWT_CLAIMS_MAX;
+    size_t items_at = round8(sizeof(struct tr_jwt));
+    size_t values_at = items_at + claims * sizeof(struct tr_claim);
+    size_t scopes_at = values_at + w->values * sizeof(struct tr_span);
+    size_t token_at = scopes_at + w->scopes * sizeof(struct tr_span);
+    size_t bytes = token_at + token.len + w->text_bytes;
+    struct tr_jwt *jwt = tr_malloc(bytes);
+    if (!jwt)
+        return TR_JWT_NOMEM;
+    memset(jwt, 0, sizeof *jwt);
+    char *block = (char *)jwt;
+    memcpy(block + token_at, token.ptr, token.len);
+    w->items = w->item = (struct tr_claim *)(void *)(block + items_at);
+    w->value_at = (struct tr_span *)(void *)(block + values_at);
+    w->text_at = block + token_at + token.len;
+    w->kept_top = w->kept_nested = 0;
+    w->writing = true;
+    enum tr_jwt_result result = walk(w, payload);
+    if (result) {
+        tr_free(jwt);
+        return result;
+    }
+    TR_DCHECK(w->text_at <= block + bytes);
+    jwt->claims = (struct tr_claims){w->items, (uint32_t)(w->item - w->items)};
+    struct tr_span *scopes = (struct tr_span *)(void *)(block + scopes_at);
+    jwt->scopes = scopes;
+    add_scopes(jwt, scopes, TR_SPAN("scope"));
+    add_scopes(jwt, scopes, TR_SPAN("scp"));
+    TR_DCHECK(jwt->scope_count <= w->scopes);
+    jwt->issuer = single(jwt, TR_SPAN("iss"));
+    jwt->subject = single(jwt, TR_SPAN("sub"));
+    jwt->valid_until_s = until(w->exp + w->rules->clock_skew_s);
+    jwt->token = tr_span(block + token_at, token.len);
+    jwt->bytes = bytes;
+    jwt->refs = 1;
+    tr_list_init(&jwt->node);
+    *ret = jwt;
+    return TR_JWT_OK;
+}
