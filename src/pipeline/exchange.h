@@ -14,6 +14,7 @@
 #define TR_PIPELINE_EXCHANGE_H
 
 #include "base/bufpool.h"
+#include "base/ip.h"
 #include "config/snapshot.h"
 #include "http/codec.h"
 #include "http/coding.h"
@@ -140,6 +141,10 @@ struct tr_exchange {
     size_t body_held;             /* client bytes not yet consumed: the backend does not read */
     uint64_t bytes_in, bytes_out; /* bodies */
     uint16_t http_status;         /* of the answer; 0: none was sent */
+
+    struct tr_ip client_ip; /* pipeline/client_addr.h, which alone reads these four */
+    struct tr_span client_text;
+    bool client_known, client_has_ip;
 
     /* filters */
     const struct tr_identity *identity; /* NULL: anonymous */
