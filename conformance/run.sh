@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the public suites; each is also run by name: conformance/run.sh [SUITE...]
 #
-#   json_test_suite protobuf_json paths llhttp h1_probe h2spec grpc_interop floods httplint googleapis
+#   json_test_suite jose protobuf_json paths llhttp h1_probe h2spec grpc_interop floods httplint googleapis
 #
 # and, two minutes long and only by name, soak.
 #
@@ -16,9 +16,10 @@ mkdir -p "$out"
 passed=0 failed=0 skipped=0
 bad=()
 
-needs_vectors() { case $1 in json_test_suite | paths | llhttp | h1_probe | googleapis) return 0 ;; *) return 1 ;; esac; }
+needs_vectors() { case $1 in json_test_suite | jose | paths | llhttp | h1_probe | googleapis) return 0 ;; *) return 1 ;; esac; }
 
 suite_json_test_suite() { "$build/conformance/json_test_suite" "$TRANSOM_VECTORS/JSONTestSuite"; }
+suite_jose() { python3 conformance/jose.py "$build/conformance/jose" conformance/jose_expected.txt; }
 suite_protobuf_json() { conformance/protobuf_json/run.sh "$build"; }
 suite_paths() { python3 conformance/paths.py "$build/conformance/paths" conformance/paths_choices.txt; }
 suite_llhttp() { python3 conformance/llhttp_cases.py "$build/conformance/h1_dump" conformance/llhttp_expected.txt; }
@@ -33,7 +34,7 @@ suite_soak() { TRANSOM_BUILD=$build "$(conformance/venv.sh)/bin/python" conforma
 suite_googleapis() { python3 conformance/googleapis.py "$transom"; }
 
 suites=("$@")
-[ $# -gt 0 ] || suites=(json_test_suite protobuf_json paths llhttp h1_probe h2spec grpc_interop floods httplint googleapis)
+[ $# -gt 0 ] || suites=(json_test_suite jose protobuf_json paths llhttp h1_probe h2spec grpc_interop floods httplint googleapis)
 for s in "${suites[@]}"; do
     if needs_vectors "$s" && [ -z "${TRANSOM_VECTORS:-}" ]; then
         echo "$s: left out, TRANSOM_VECTORS is not set"
