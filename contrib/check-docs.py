@@ -5,7 +5,9 @@ Usage: contrib/check-docs.py [--examples TRANSOM] [--write] [ROOT]; prints each 
 
 With --examples, the ```console blocks of the documents in EXAMPLES are run in order, each document against a new `transom demo`
 (TRANSOM is the binary), and their output is compared with what stands there; --write puts it there instead, and the figures of
-performance.md into the README. The README's own service is made from its text, and what `transom check`, `routes` and `explain`
+performance.md into the README. Other documents of contrib/doc may bring a gateway of their own: a block that follows a line which is
+nothing but `` `NAME`: `` is a file; each time that `transom.json` is given, a gateway is started on it, whose backend
+(127.0.0.1:50051 in the file) is the demo, and the console blocks up to the next one are run against it. The README's own service is made from its text, and what `transom check`, `routes` and `explain`
 say of it is compared too.
 """
 import argparse
@@ -17,6 +19,7 @@ import sys
 import tempfile
 
 PORT = "127.0.0.1:8080"  # of the demo, as the documents write it
+ADMIN = "127.0.0.1:9901"
 EXAMPLES = ["contrib/doc/transcoding.md", "contrib/doc/operating.md"]
 SUFFIXES = ("_bucket", "_sum", "_count")
 # Names in capitals that documents may use and errors.def does not have.
@@ -257,6 +260,85 @@ def check_examples(root, transom, write, bad):
     return count
 
 
+class Own:
+    """A gateway on the files of a document, in front of the demo."""
+
+    def __init__(self, transom, folder, demo):
+        config = json.loads((folder / "transom.json").read_text().replace("127.0.0.1:50051", demo.address))
+        (folder / "bookstore.pb").write_bytes((pathlib.Path(transom).parents[2] / "descriptors/bookstore.pb").read_bytes())
+        config.update({"listeners": [{**listener, "address": "127.0.0.1:0"} for listener in config.get("listeners", [{}])],
+                       "admin": {"address": "127.0.0.1:0"}, "workers": 1, "drain_delay": "0s"})
+        (folder / "transom.json").write_text(json.dumps(config))
+        self.folder, self.log = folder, open(folder / "log", "w+")
+        self.process = subprocess.Popen([transom, "serve", "--config", "transom.json"], stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=folder)
+        found = re.search(r"//(127\.0\.0\.1:\d+).* admin=http://(\S+)", self.process.stdout.readline())
+        if not found:
+            self.log.seek(0)
+            raise RuntimeError(self.log.read())
+        self.address, self.admin = found.groups()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+    def run(self, command, transom):
+        command = command.replace(PORT, self.address).replace(ADMIN, self.admin)
+        out = subprocess.run(["bash", "-c", f'curl() {{ command curl -sS --max-time 10 "$@"; }}\ntransom() {{ "{transom}" "$@"; }}\n{command}'],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, cwd=self.folder)
+        text = out.stdout.decode("utf-8", "backslashreplace").replace("\r", "").replace(self.address, PORT).replace(self.admin, ADMIN)
+        return "\n".join(line.rstrip() for line in text.rstrip("\n").split("\n"))
+
+
+def own_examples(doc, text, transom, write, bad):
+    """The new text and how many commands were run."""
+    count, own, pieces, at = 0, None, [], 0
+    with tempfile.TemporaryDirectory() as name, Demo(transom) as demo:
+        folder = pathlib.Path(name)
+        for m in re.finditer(r"(?:^`([\w.-]+)`:\n\n)?```(\w+)\n(.*?)```", text, re.S | re.M):
+            pieces.append(text[at:m.start()])
+            at = m.end()
+            block = m.group(0)
+            if m.group(1):
+                (folder / m.group(1)).write_text(m.group(3))
+                if m.group(1) == "transom.json":
+                    if own:
+                        own.stop()
+                    try:
+                        own = Own(transom, folder, demo)
+                    except (RuntimeError, ValueError) as e:
+                        bad.append(f"{doc}: the gateway of the example does not start: {e}")
+                        return text, count
+            elif m.group(2) == "console" and own:
+                made = []
+                for command, old in parse_console(m.group(3)):
+                    count += 1
+                    new = own.run(command, transom)
+                    if normal(new) != normal(old):
+                        if not write:
+                            bad.append(f"{doc}: '{command}' answers\n{new}\nand not\n{old}")
+                        old = new
+                    made.append(f"$ {command}\n{old}".rstrip("\n"))
+                block = "```console\n" + "\n".join(made) + "\n```"
+            pieces.append(block)
+        if own:
+            own.stop()
+    return "".join(pieces) + text[at:], count
+
+
+def check_own_examples(root, transom, write, bad):
+    count = 0
+    for path in sorted((root / "contrib/doc").glob("*.md")):
+        doc, text = str(path.relative_to(root)), path.read_text()
+        if doc in EXAMPLES or "\n`transom.json`:\n\n```json\n" not in text:
+            continue
+        new, n = own_examples(doc, text, transom, write, bad)
+        count += n
+        if write and new != text:
+            path.write_text(new)
+    return count
+
+
 def check_readme(root, transom, bad):
     """One's own service, as the README tells it: its files, its descriptor set, and what transom says of them."""
     text, count = read(root, "README.md"), 0
@@ -302,7 +384,7 @@ def main():
     check_threats(root, bad)
     check_adrs(root, bad)
     check_figures(root, a.write, bad)
-    ran = f", {check_examples(root, a.examples, a.write, bad) + check_readme(root, a.examples, bad)} examples run" if a.examples else ""
+    ran = f", {check_examples(root, a.examples, a.write, bad) + check_own_examples(root, a.examples, a.write, bad) + check_readme(root, a.examples, bad)} examples run" if a.examples else ""
     print("\n".join(bad) if bad else f"docs: {len(docs)} documents{ran}, no fault")
     return 1 if bad else 0
 
