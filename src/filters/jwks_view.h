@@ -60,13 +60,13 @@ struct tr_jwks_view {
     uint64_t ask_after_ns[TR_JWKS_ASK__COUNT];
     struct {
         struct tr_mail mail;
-        uint32_t flags;                    /* atomic: bit per ask; not 0 while the mail is posted */
+        uint32_t flag;                     /* atomic: not 0 while the mail is posted */
         uint32_t seq[TR_JWKS_ASK__COUNT];  /* atomic, by the worker: asks made */
         uint32_t seen[TR_JWKS_ASK__COUNT]; /* control thread's: those it knows of */
     } out;
     struct {
         struct tr_mail mail;
-        uint32_t flags;                   /* atomic: not 0 while the mail is posted */
+        uint32_t flag;                    /* atomic: not 0 while the mail is posted */
         struct tr_jwks *set;              /* atomic: a reference under way; NULL: no new one */
         uint32_t state;                   /* atomic */
         uint32_t seq[TR_JWKS_ASK__COUNT]; /* atomic: asks that were answered */
@@ -93,10 +93,13 @@ enum tr_jwks_wait tr_jwks_view_wait(struct tr_jwks_view *view, struct tr_jwks_wa
 void tr_jwks_view_unwait(struct tr_jwks_view *view, struct tr_jwks_waiter *waiter);
 
 /* ---- for the refresh, on the control thread ------------------------------------------------- */
-/* What is published. `set` NULL: no new set (with state NONE: the old one is gone). */
+/* The set in use, or NULL for none, and how good it is; the view takes a reference of its own. What
+ * the worker has not read yet is replaced. */
 void tr_jwks_view_publish(struct tr_jwks_view *view, struct tr_jwks *set, enum tr_jwks_state state,
                           const struct tr_jwks_schedule *schedule);
-/* All asks that were seen have been answered by what was published: part of the same mail. */
-void tr_jwks_view_answer(struct tr_jwks_view *view, const struct tr_jwks_schedule *schedule);
+/* The asks of these kinds (bits 1 << enum tr_jwks_ask) that were seen have been answered, by what
+ * was published before. */
+void tr_jwks_view_answer(struct tr_jwks_view *view, uint32_t asks,
+                         const struct tr_jwks_schedule *schedule);
 
 #endif
