@@ -6,7 +6,11 @@
 #include "pipeline/filter.h"
 
 /* FILTER(ID, variable): the place in the list is the filter's id. */
-#define TR_FILTERS(FILTER) FILTER(HEADERS, tr_filter_headers) /* REWRITE */
+/* clang-format off */
+#define TR_FILTERS(FILTER)                 \
+    FILTER(IP, tr_filter_ip)               /* GUARD */ \
+    FILTER(HEADERS, tr_filter_headers)     /* REWRITE */
+/* clang-format on */
 
 enum tr_filter_id {
 #define FILTER(id, var) TR_FILTER_##id,

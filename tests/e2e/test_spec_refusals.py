@@ -50,6 +50,7 @@ class World:
                     "write_timeout": "400ms", "max_resets": 50},
             policies={"*": {"max_request_bytes": 2000, "max_stream_bytes": 20000, "max_response_bytes": 5000},
                       SERVICE + ".EchoValue": {"max_request_bytes": "64MiB"},
+                      SERVICE + ".Shadow": {"ip": {"deny": ["127.0.0.1"]}},
                       SERVICE + ".DownFile": {"max_response_bytes": "4MiB"},
                       SERVICE + ".Down": {"stream_idle_timeout": "200ms"},
                       SERVICE + ".Bidi": {"max_stream_duration": "200ms"}}))
@@ -145,6 +146,7 @@ CLIENT = {
     "HEADERS_TOO_LARGE": 2 * (req("GET", "/test/v1/echo/x", [("x-large", "v" * 5000)]),),
     "HEADER_TIMEOUT": (raw(b"GET /test/v1/echo/x HTTP/1.1\r\nHos"), None),
     "BODY_TIMEOUT": 2 * (slow_body,),
+    "IP_DENIED": 2 * (req("GET", "/test/v1/shadow"),),
     "EXPECTATION_FAILED": 2 * (body("{}", headers=[*JSON, ("expect", "200-maybe")]),),
     "HTTP_VERSION": (raw(b"GET /test/v1/echo/x HTTP/2.0\r\nHost: a\r\n\r\n"), None),
     "UPGRADE": (req("CONNECT", "example.com:80"), connect_h2),
@@ -247,6 +249,7 @@ NATIVE_CASES = {
     "METHOD_NOT_ALLOWED": lambda c: c.request("GET", f"/{SERVICE}/Echo", NATIVE),
     "BAD_TIMEOUT": native(headers=[("grpc-timeout", "5")]),
     "BAD_METADATA": native(headers=[("x-data-bin", "?!")]),
+    "IP_DENIED": native(f"/{SERVICE}/Shadow"),
     "BAD_GRPC_FRAME": native(data=b"\x07\0\0\0\0"),
     "BODY_TOO_LARGE": native(data=frame(b"\x72\xc4\x13" + b"x" * 2500)),
     "STREAM_TOO_LARGE": native(f"/{SERVICE}/Up", data=frame(b"\x12\x03abc") * 3000),
