@@ -4,9 +4,9 @@
 #include "filters/jwks_refresh.h"
 
 /* Both directions work alike: the sender writes what it has to say, each word atomically and the
- * newest in the place of the last, then raises a flag; who raises the first flag posts the mail.
- * The receiver takes the flags first and reads after, so that it sees at least what stood when they
- * were raised; what it sees too early it will be told again by the next mail. */
+ * newest in the place of the last, then raises the flag, and posts the mail if it was down. The
+ * receiver lowers the flag first and reads after, so that it sees at least what stood when it was
+ * raised; what it sees too early it will be told again by the next mail. */
 
 #define KINDS ((uint32_t)TR_JWKS_ASK__COUNT)
 
