@@ -2,6 +2,7 @@
 #include "config/build.h"
 #include "http/uri.h"
 #include "io/listener.h"
+#include "upstream/eslot.h"
 
 static void add_status(struct tr_build *b, struct tr_span where, const struct tr_status *st)
 {
@@ -206,6 +207,93 @@ static struct tr_tls_ctx *upstream_tls(struct tr_build *b, const struct tr_cfg_u
     return ctx;
 }
 
+/* Places for what all workers know of endpoints: those of names come and go. */
+static bool shared_slots(struct tr_arena *arena, const struct tr_upstream_conf *conf,
+                         struct tr_upstream_shared *shared)
+{
+    uint32_t count = 0, names = 0;
+    for (uint32_t i = 0; i < conf->endpoint_count; i++) {
+        names += conf->endpoints[i].host.len > 0;
+        count += conf->endpoints[i].host.len == 0;
+    }
+    if (!conf->outlier && !conf->health)
+        return true;
+    count += names ? TR_ESLOTS_FOR_NAMES : 0;
+    shared->slots = tr_arena_calloc(arena, count ? count : 1, sizeof *shared->slots);
+    shared->slot_count = shared->slots ? count : 0;
+    return shared->slots != NULL;
+}
+
+static bool resilience(struct tr_arena *arena, const struct tr_cfg_upstream *cfg,
+                       struct tr_upstream_conf *conf)
+{
+    if (cfg->circuit_breaker) {
+        const struct tr_cfg_circuit_breaker *from = cfg->circuit_breaker;
+        struct tr_breaker_conf *to = TR_ARENA_NEW(arena, struct tr_breaker_conf);
+        if (!to)
+            return false;
+        *to = (struct tr_breaker_conf){from->failure_ratio, from->minimum_requests, from->window,
+                                       from->open_for, from->probes};
+        conf->breaker = to;
+    }
+    if (cfg->outlier_detection) {
+        const struct tr_cfg_outlier_detection *from = cfg->outlier_detection;
+        struct tr_outlier_conf *to = TR_ARENA_NEW(arena, struct tr_outlier_conf);
+        if (!to)
+            return false;
+        *to = (struct tr_outlier_conf){from->consecutive_failures, from->base_ejection,
+                                       from->max_ejected_percent};
+        conf->outlier = to;
+    }
+    if (cfg->health_check) {
+        const struct tr_cfg_health_check *from = cfg->health_check;
+        struct tr_health_conf *to = TR_ARENA_NEW(arena, struct tr_health_conf);
+        if (!to)
+            return false;
+        *to = (struct tr_health_conf){from->interval, from->timeout, from->service};
+        conf->health = to;
+    }
+    conf->slow_start_ns = cfg->slow_start;
+    return true;
+}
+
+static struct tr_span lower_copy(struct tr_arena *arena, struct tr_span s)
+{
+    char *p = tr_arena_alloc(arena, s.len + 1);
+    for (size_t i = 0; p && i < s.len; i++)
+        p[i] = tr_lower(s.ptr[i]);
+    return tr_span(p, p ? s.len : 0);
+}
+
+/* "header:NAME", "claim:NAME", "field:NAME". */
+static void hash_on(struct tr_build *b, const struct tr_cfg_upstream *cfg, struct tr_span where,
+                    struct tr_upstream_conf *conf)
+{
+    static const struct tr_span kinds[] = {
+        [TR_HASH_ON_HEADER] = TR_SPAN_INIT("header:"),
+        [TR_HASH_ON_CLAIM] = TR_SPAN_INIT("claim:"),
+        [TR_HASH_ON_FIELD] = TR_SPAN_INIT("field:"),
+    };
+    bool ring = cfg->load_balancing == TR_BALANCE_RING_HASH;
+    for (int k = TR_HASH_ON_HEADER; k <= TR_HASH_ON_FIELD; k++) {
+        if (tr_span_starts(cfg->hash_on, kinds[k]) && cfg->hash_on.len > kinds[k].len) {
+            conf->hash_on = (enum tr_hash_on)k;
+            conf->hash_name = tr_span_from(cfg->hash_on, kinds[k].len);
+        }
+    }
+    if (conf->hash_on == TR_HASH_ON_HEADER) {
+        if (!tr_http_is_token(conf->hash_name))
+            conf->hash_on = TR_HASH_ON_NOTHING;
+        conf->hash_name = lower_copy(&b->snap->arena, conf->hash_name);
+    }
+    if ((ring || cfg->hash_on.len) && conf->hash_on == TR_HASH_ON_NOTHING)
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "expected header:NAME, claim:NAME or field:NAME");
+    else if (!ring && cfg->hash_on.len)
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "hash_on is only used with load_balancing ring_hash");
+}
+
 static void upstream(struct tr_build *b, const struct tr_cfg_upstream *cfg, struct tr_upstream *up)
 {
     struct tr_arena *arena = &b->snap->arena;
@@ -247,6 +335,10 @@ static void upstream(struct tr_build *b, const struct tr_cfg_upstream *cfg, stru
             tr_build_where(b, "/upstreams/%.*s/tls", (int)cfg->name.len, cfg->name.ptr));
         conf->server_name = cfg->tls->server_name;
     }
+    hash_on(b, cfg, tr_build_where(b, "/upstreams/%.*s/hash_on", (int)cfg->name.len, cfg->name.ptr),
+            conf);
+    if (!resilience(arena, cfg, conf) || !shared_slots(arena, conf, up->shared))
+        return; /* the arena remembers: the snapshot fails for want of memory */
     up->conf = conf;
 }
 

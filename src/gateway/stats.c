@@ -134,6 +134,8 @@ static const struct {
     WIDE(UPSTREAM_DNS_FAILURES, dns_failures),
     NARROW(UPSTREAM_ENDPOINTS, endpoints),
     NARROW(UPSTREAM_ENDPOINTS_UP, endpoints_up),
+    WIDE(BREAKER_REFUSED, breaker_refused),
+    WIDE(EJECTIONS, ejections),
 #undef WIDE
 #undef NARROW
 };
@@ -154,6 +156,48 @@ static void upstreams(struct tr_expo *e, const struct tr_stats *stats,
                         : __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_RELAXED);
             }
             tr_expo_u64(e, upstream_metrics[m].metric, &label, total);
+        }
+    }
+}
+
+static void health_checks(struct tr_expo *e, const struct tr_stats *stats,
+                          const struct tr_worker *workers)
+{
+    for (uint32_t u = 0; u < stats->snap->upstream_count; u++) {
+        const struct tr_upstream_conf *conf = stats->snap->upstreams[u].conf;
+        uint64_t healthy = 0, unhealthy = 0;
+        for (uint32_t i = 0; i < stats->workers && conf->health; i++) {
+            const struct tr_cluster_stats *s = tr_cluster_stats(workers[i].p.clusters[u]);
+            healthy += load(&s->checks_healthy);
+            unhealthy += load(&s->checks_unhealthy);
+        }
+        if (!conf->health)
+            continue;
+        struct tr_span labels[2] = {conf->name, TR_SPAN("healthy")};
+        tr_expo_u64(e, TR_METRIC_HEALTH_CHECKS, labels, healthy);
+        labels[1] = TR_SPAN("unhealthy");
+        tr_expo_u64(e, TR_METRIC_HEALTH_CHECKS, labels, unhealthy);
+    }
+}
+
+/* What the workers of an upstream share; families of what is not configured have no samples. */
+static void upstream_states(struct tr_expo *e, const struct tr_stats *stats)
+{
+    static const enum tr_metric metrics[] = {TR_METRIC_BREAKER_STATE, TR_METRIC_BREAKER_OPENED,
+                                             TR_METRIC_ENDPOINTS_EJECTED,
+                                             TR_METRIC_ENDPOINTS_UNHEALTHY};
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    uint64_t now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    for (size_t m = 0; m < sizeof metrics / sizeof metrics[0]; m++) {
+        for (uint32_t u = 0; u < stats->snap->upstream_count; u++) {
+            const struct tr_upstream *up = &stats->snap->upstreams[u];
+            struct tr_upstream_state st = tr_upstream_state(up, now);
+            const uint64_t values[] = {st.breaker, st.breaker_opened, st.ejected, st.unhealthy};
+            const bool on[] = {up->conf->breaker, up->conf->breaker, up->conf->outlier,
+                               up->conf->health};
+            if (on[m])
+                tr_expo_u64(e, metrics[m], &up->conf->name, values[m]);
         }
     }
 }
@@ -237,6 +281,8 @@ enum tr_err tr_stats_render(struct tr_stats *stats, const struct tr_worker *work
     tr_free(p);
     listeners(&e, stats, workers, shared);
     upstreams(&e, stats, workers);
+    upstream_states(&e, stats);
+    health_checks(&e, stats, workers);
     process(&e, stats, workers, ready);
     return tr_expo_end(&e);
 }

@@ -77,6 +77,7 @@ void tr_exchange_fail(struct tr_exchange *x, enum tr_err err)
     if (x->ended)
         return;
     const struct tr_err_info *info = tr_err_info(err);
+    tr_ucall_report_err(&x->call, err);
     if (x->st && x->st->err != err)
         x->st = NULL; /* detail of something else */
     x->end = (struct tr_rpc_end){

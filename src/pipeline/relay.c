@@ -1,7 +1,9 @@
 #include "pipeline/relay.h"
 
+#include "base/num.h"
 #include "http/grpc_timeout.h"
 #include "obs/metrics.h"
+#include "pipeline/hash_key.h"
 #include "pipeline/reply.h"
 
 bool tr_is_grpc_type(struct tr_span content_type)
@@ -270,6 +272,18 @@ static enum tr_err put_timeout(struct tr_exchange *x)
     return err;
 }
 
+/* The breaker says when a call may be let through; in whole seconds, rounded up (RFC 9110 §10.2.3).
+ * Without memory the answer goes without. */
+static void put_retry_after(struct tr_exchange *x)
+{
+    uint64_t ns = tr_cluster_retry_after_ns(x->w->clusters[x->route->upstream->index]);
+    char *p = tr_arena_alloc(&x->hs->arena, 24);
+    if (p)
+        (void)!tr_exchange_header(x, TR_SPAN("retry-after"),
+                                  tr_span(p, tr_num_u64(p, (ns + 999999999u) / 1000000000u)),
+                                  TR_TOKEN_NONE);
+}
+
 enum tr_err tr_exchange_acquire(struct tr_exchange *x)
 {
     tr_exchange_step(x, TR_STEP_ACQUIRE);
@@ -284,12 +298,16 @@ enum tr_err tr_exchange_acquire(struct tr_exchange *x)
         .req = &x->req,
         .req_hold = x->req_open ? x->req.len - x->req_open_at : 0,
         .arena = &x->hs->arena,
+        .deadline_ns = x->deadline_ns,
     };
+    x->call.hashed = tr_hash_key(x, &x->call.hash);
     x->attempts++;
     x->call_start_ns = tr_loop_now_ns(x->w->h->loop);
     err = tr_ucall_start(&x->call, x->w->clusters[x->route->upstream->index]);
     if (!err)
         x->call_open = true;
+    else if (err == TR_ERR_BREAKER_OPEN)
+        put_retry_after(x);
     return err;
 }
 

@@ -1,6 +1,7 @@
 #include "upstream/upstream_int.h"
 
-#define SCAN_MAX 4 /* as many endpoints as are compared all; with more, two random ones */
+#define SHARE_WHOLE 1024u
+#define SCAN_MAX    4 /* as many endpoints as are compared all; with more, two random ones */
 
 static uint64_t next_random(uint64_t *state) /* splitmix64 */
 {
@@ -17,62 +18,131 @@ static bool less_loaded(const struct tr_uendpoint *a, const struct tr_uendpoint 
            (uint64_t)(b->active + 1) * a->conf->weight;
 }
 
-static uint32_t scan_least(struct tr_uendpoint *const *live, uint32_t count, uint64_t *random)
+uint32_t tr_uendpoint_share(const struct tr_uendpoint *e, uint64_t now_ns, uint64_t slow_start_ns)
 {
-    /* from a random place on, so that equals share */
-    uint32_t best = count, at = (uint32_t)(next_random(random) % count);
-    for (uint32_t i = 0; i < count; i++, at = at + 1 == count ? 0 : at + 1) {
-        if (live[at]->state != TR_ENDPOINT_DOWN &&
-            (best == count || less_loaded(live[at], live[best])))
-            best = at;
-    }
-    return best;
+    uint64_t age = now_ns - e->ramp_ns;
+    if (e->ramp_ns == 0 || age >= slow_start_ns)
+        return SHARE_WHOLE;
+    return SHARE_WHOLE / 10 + (uint32_t)((double)(SHARE_WHOLE - SHARE_WHOLE / 10) * (double)age /
+                                         (double)slow_start_ns);
 }
 
-static uint32_t pick_least(struct tr_uendpoint *const *live, uint32_t count, uint64_t *random)
+/* How much is asked of an endpoint, from the most to the least, until one is found. */
+enum { LEVEL_ALL, LEVEL_RAMPING, LEVEL_AVOIDED, LEVELS };
+
+/* Slow start is a lottery here: scaled weights would leave a ramping endpoint without any call
+ * while the others are idle, and with all its share after. */
+static bool is_candidate(const struct tr_pick *pick, const struct tr_uendpoint *e, int level,
+                         uint64_t *random)
+{
+    if (!tr_uendpoint_usable(e))
+        return false;
+    if (level < LEVEL_AVOIDED && tr_pick_avoids(pick, e))
+        return false;
+    return level > LEVEL_ALL || e->ramp_ns == 0 ||
+           next_random(random) % SHARE_WHOLE <
+               tr_uendpoint_share(e, pick->now_ns, pick->slow_start_ns);
+}
+
+static uint32_t scan_least(const struct tr_pick *pick, struct tr_uendpoint *const *live,
+                           uint32_t count, uint64_t *random)
+{
+    for (int level = LEVEL_ALL; level < LEVELS; level++) {
+        /* from a random place on, so that equals share */
+        uint32_t best = count, at = (uint32_t)(next_random(random) % count);
+        for (uint32_t i = 0; i < count; i++, at = at + 1 == count ? 0 : at + 1) {
+            if (is_candidate(pick, live[at], level, random) &&
+                (best == count || less_loaded(live[at], live[best])))
+                best = at;
+        }
+        if (best < count)
+            return best;
+    }
+    return count;
+}
+
+static uint32_t pick_least(const struct tr_pick *pick, struct tr_uendpoint *const *live,
+                           uint32_t count, uint64_t *random)
 {
     if (count <= SCAN_MAX)
-        return scan_least(live, count, random);
-    /* a few draws find two that are up; when most are down, all are compared */
+        return scan_least(pick, live, count, random);
+    /* a few draws find two that may be used; when most may not, all are compared */
     uint32_t one = count;
     for (int draw = 0; draw < 8; draw++) {
         uint32_t at = (uint32_t)(next_random(random) % count);
-        if (live[at]->state == TR_ENDPOINT_DOWN || at == one)
+        if (at == one || !is_candidate(pick, live[at], LEVEL_ALL, random))
             continue;
         if (one == count)
             one = at;
         else
             return less_loaded(live[at], live[one]) ? at : one;
     }
-    return scan_least(live, count, random);
+    return scan_least(pick, live, count, random);
 }
 
 /* Smooth weighted round robin: each turn every endpoint gains its weight, the richest serves and
  * pays the sum. */
-static uint32_t pick_round_robin(struct tr_uendpoint *const *live, uint32_t count)
+static uint32_t pick_round_robin(const struct tr_pick *pick, struct tr_uendpoint *const *live,
+                                 uint32_t count)
 {
-    uint32_t best = count;
-    int64_t sum = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (live[i]->state == TR_ENDPOINT_DOWN)
-            continue;
-        live[i]->smooth += live[i]->conf->weight;
-        sum += live[i]->conf->weight;
-        if (best == count || live[i]->smooth > live[best]->smooth)
-            best = i;
+    for (int level = LEVEL_RAMPING; level < LEVELS; level++) {
+        uint32_t best = count;
+        int64_t sum = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            if (!is_candidate(pick, live[i], level, NULL))
+                continue;
+            int64_t weight =
+                (int64_t)live[i]->conf->weight *
+                (live[i]->ramp_ns ? tr_uendpoint_share(live[i], pick->now_ns, pick->slow_start_ns)
+                                  : SHARE_WHOLE);
+            live[i]->smooth += weight;
+            sum += weight;
+            if (best == count || live[i]->smooth > live[best]->smooth)
+                best = i;
+        }
+        if (best < count) {
+            live[best]->smooth -= sum;
+            return best;
+        }
     }
-    if (best < count)
-        live[best]->smooth -= sum;
-    return best;
+    return count;
 }
 
-uint32_t tr_balance_pick(enum tr_balance how, struct tr_uendpoint *const *live, uint32_t count,
-                         uint64_t *random)
+struct ring_walk {
+    const struct tr_pick *pick;
+    struct tr_uendpoint *const *live;
+    int level;
+};
+
+static bool ring_takes(void *ctx, uint32_t owner)
+{
+    const struct ring_walk *walk = ctx;
+    return is_candidate(walk->pick, walk->live[owner], walk->level, NULL);
+}
+
+static uint32_t pick_ring(const struct tr_pick *pick, struct tr_uendpoint *const *live,
+                          uint32_t count)
+{
+    uint32_t at = count;
+    for (int level = LEVEL_RAMPING; level < LEVELS && at == count; level++) {
+        struct ring_walk walk = {pick, live, level};
+        at = tr_ring_find(pick->ring, pick->hash, ring_takes, &walk, count);
+        if (!pick->avoid)
+            break;
+    }
+    return at;
+}
+
+uint32_t tr_balance_pick(const struct tr_pick *pick, struct tr_uendpoint *const *live,
+                         uint32_t count, uint64_t *random)
 {
     if (count == 0)
         return 0;
     if (count == 1)
-        return live[0]->state == TR_ENDPOINT_DOWN ? 1 : 0;
-    return how == TR_BALANCE_ROUND_ROBIN ? pick_round_robin(live, count)
-                                         : pick_least(live, count, random);
+        return tr_uendpoint_usable(live[0]) ? 0 : 1;
+    if (pick->how == TR_BALANCE_ROUND_ROBIN)
+        return pick_round_robin(pick, live, count);
+    if (pick->how == TR_BALANCE_RING_HASH && pick->ring && pick->hashed)
+        return pick_ring(pick, live, count);
+    return pick_least(pick, live, count, random);
 }

@@ -1,6 +1,105 @@
 /* Calls: from the caller to a stream of a connection, and back. */
 #include "base/assert.h"
+#include "base/log.h"
 #include "upstream/upstream_int.h"
+
+#define DEADLINE_SLACK_NS ((uint64_t)20 * 1000 * 1000)
+
+/* ---- outcomes
+ * ----------------------------------------------------------------------------------- */
+
+enum { OK = 0, UNKNOWN = 2, DEADLINE_EXCEEDED = 4, INTERNAL = 13, UNAVAILABLE = 14 };
+
+static bool is_failure(int grpc_code, bool ours)
+{
+    return grpc_code == UNAVAILABLE || grpc_code == INTERNAL || grpc_code == UNKNOWN ||
+           (grpc_code == DEADLINE_EXCEEDED && ours);
+}
+
+/* The status of an answer without grpc-status, as the gRPC document maps it. */
+static int code_of_http(unsigned status)
+{
+    switch (status) {
+    case 400:
+        return INTERNAL;
+    case 401:
+        return 16;
+    case 403:
+        return 7;
+    case 404:
+        return 12;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+        return UNAVAILABLE;
+    default:
+        return UNKNOWN;
+    }
+}
+
+static void report(struct tr_ucall *call, bool failure)
+{
+    struct tr_cluster *c = call->cluster;
+    const struct tr_upstream_conf *conf = c->upstream->conf;
+    call->reported = true;
+    if (call->conn) {
+        struct tr_uconn *conn = call->conn;
+        tr_uendpoint_outcome(conn->endpoint, failure);
+    }
+    if (conf->breaker &&
+        tr_breaker_report(&c->upstream->shared->breaker, conf->breaker, call->ticket, failure,
+                          tr_cluster_now(c), failure ? tr_cluster_random(c) : 0))
+        tr_log(TR_LOG_WARN, "upstream %.*s: its circuit breaker opened", (int)conf->name.len,
+               conf->name.ptr);
+}
+
+static void abandon(struct tr_ucall *call)
+{
+    if (!call->reported)
+        tr_breaker_abandon(&call->cluster->upstream->shared->breaker, call->ticket);
+    call->reported = true;
+}
+
+void tr_ucall_report(struct tr_ucall *call, int grpc_code, bool ours)
+{
+    if (call->started && !call->reported)
+        report(call, is_failure(grpc_code, ours));
+}
+
+void tr_ucall_report_err(struct tr_ucall *call, enum tr_err err)
+{
+    if (err == TR_ERR_DEADLINE ||
+        (err >= TR_ERR_UPSTREAM_NO_ENDPOINT && err <= TR_ERR_UPSTREAM_HEADERS))
+        tr_ucall_report(call, tr_err_info(err)->grpc_code, true);
+}
+
+/* What the end of a stream says of the backend. */
+static void judge_end(struct tr_ucall *call, enum tr_err err, const struct tr_headers *trailers)
+{
+    if (call->reported)
+        return;
+    if (err == TR_ERR_NOMEM) {
+        abandon(call);
+        return;
+    }
+    if (err) {
+        tr_ucall_report_err(call, err);
+        return;
+    }
+    const struct tr_header *h = tr_headers_find(trailers, TR_TOKEN_GRPC_STATUS, NULL);
+    uint64_t code;
+    if (!h || !tr_span_u64(h->value, &code) || code > 1000 ||
+        (code == OK && call->http_status != 200 && call->http_status))
+        code = (uint64_t)code_of_http(call->http_status);
+    /* a backend whose clock was faster than ours says what we would have said */
+    bool late = code == DEADLINE_EXCEEDED && call->deadline_ns &&
+                tr_cluster_now(call->cluster) + DEADLINE_SLACK_NS >= call->deadline_ns;
+    tr_ucall_report(call, (int)code, late);
+}
+
+/* ---- the end
+ * ------------------------------------------------------------------------------------ */
 
 static void leave_endpoint(struct tr_ucall *call)
 {
@@ -37,8 +136,10 @@ void tr_ucall_end(struct tr_ucall *call, enum tr_err err, uint32_t h2_code,
                   const struct tr_headers *trailers)
 {
     static const struct tr_headers none = {NULL, 0, 0};
+    trailers = trailers ? trailers : &none;
+    judge_end(call, err, trailers);
     leave(call);
-    call->events->on_end(call->ctx, err, h2_code, trailers ? trailers : &none);
+    call->events->on_end(call->ctx, err, h2_code, trailers);
 }
 
 /* ---- the request's events
@@ -55,6 +156,7 @@ static void on_head(void *ctx, unsigned status, const struct tr_headers *headers
     struct tr_ucall *call = ctx;
     struct tr_uconn *conn = call->conn;
     conn->endpoint->backoff_ns = 0;
+    call->http_status = (uint16_t)status;
     call->progress = TR_PROGRESS_ANSWERED;
     call->events->on_head(call->ctx, status, headers, end);
 }
@@ -80,6 +182,7 @@ static void on_end(void *ctx, enum tr_err err, uint32_t h2_code, const struct tr
         tr_list_remove(&call->node);
         leave_endpoint(call);
         call->endpoint = NULL;
+        call->endpoint_key = 0;
         call->pending_since_ns = tr_cluster_now(c);
         tr_list_push_front(&c->pending, &call->node);
         (void)atomic_fetch_add_explicit(&c->upstream->shared->pending, 1, memory_order_relaxed);
@@ -130,6 +233,7 @@ static enum tr_err open_stream(struct tr_ucall *call, struct tr_uconn *conn)
     call->conn = conn;
     call->stream_id = tr_h2_req_id(req);
     call->endpoint = e->conf;
+    call->endpoint_key = e->key;
     conn->used = true;
     e->active++;
     TR_STAT_ADD(c->stats.requests, 1);
@@ -157,34 +261,51 @@ static bool take_slot(_Atomic uint32_t *count, uint32_t max)
     return false;
 }
 
+/* Onto a connection, or into the queue. */
+static enum tr_err place(struct tr_ucall *call)
+{
+    struct tr_cluster *c = call->cluster;
+    const struct tr_upstream *u = c->upstream;
+    /* those who wait come first; with ring_hash each waits for its own endpoint */
+    struct tr_uconn *conn = tr_list_empty(&c->pending) || c->ring ? tr_cluster_conn(c, call) : NULL;
+    if (conn)
+        return open_stream(call, conn);
+    if (!take_slot(&u->shared->pending, u->conf->max_pending)) {
+        TR_STAT_ADD(c->stats.pending_overflow, 1);
+        return TR_ERR_UPSTREAM_PENDING;
+    }
+    call->pending_since_ns = tr_cluster_now(c);
+    tr_list_push_back(&c->pending, &call->node);
+    TR_STAT_SET(c->stats.pending_requests, c->stats.pending_requests + 1);
+    tr_cluster_kick(c);
+    return TR_OK;
+}
+
 enum tr_err tr_ucall_start(struct tr_ucall *call, struct tr_cluster *cluster)
 {
     const struct tr_upstream *u = cluster->upstream;
+    enum tr_err err = TR_ERR_UPSTREAM_ACTIVE;
     call->cluster = cluster;
     call->stream = NULL;
     call->conn = NULL;
     call->req_ready = call->req->len - call->req_hold;
+    call->reported = false;
+    call->ticket = TR_BREAKER_NO_TICKET;
     tr_list_init(&call->node);
-    if (!take_slot(&u->shared->active, u->conf->max_requests)) {
-        TR_STAT_ADD(cluster->stats.active_overflow, 1);
-        return TR_ERR_UPSTREAM_ACTIVE;
+    if (u->conf->breaker && !tr_breaker_admit(&u->shared->breaker, u->conf->breaker,
+                                              tr_cluster_now(cluster), &call->ticket)) {
+        TR_STAT_ADD(cluster->stats.breaker_refused, 1);
+        return TR_ERR_BREAKER_OPEN;
     }
-    /* those who wait come first */
-    struct tr_uconn *conn = tr_list_empty(&cluster->pending) ? tr_cluster_conn(cluster) : NULL;
-    enum tr_err err = TR_OK;
-    if (conn) {
-        err = open_stream(call, conn);
-    } else if (take_slot(&u->shared->pending, u->conf->max_pending)) {
-        call->pending_since_ns = tr_cluster_now(cluster);
-        tr_list_push_back(&cluster->pending, &call->node);
-        TR_STAT_SET(cluster->stats.pending_requests, cluster->stats.pending_requests + 1);
-        tr_cluster_kick(cluster);
+    if (take_slot(&u->shared->active, u->conf->max_requests)) {
+        err = place(call);
+        if (err)
+            (void)atomic_fetch_sub_explicit(&u->shared->active, 1, memory_order_relaxed);
     } else {
-        TR_STAT_ADD(cluster->stats.pending_overflow, 1);
-        err = TR_ERR_UPSTREAM_PENDING;
+        TR_STAT_ADD(cluster->stats.active_overflow, 1);
     }
     if (err)
-        (void)atomic_fetch_sub_explicit(&u->shared->active, 1, memory_order_relaxed);
+        abandon(call);
     call->started = !err;
     return err;
 }
@@ -223,6 +344,7 @@ void tr_ucall_cancel(struct tr_ucall *call)
 {
     if (!call->started)
         return;
+    abandon(call);
     if (call->stream)
         tr_h2_req_cancel(call->stream);
     leave(call);

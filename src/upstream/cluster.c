@@ -75,22 +75,45 @@ static void on_timer(struct tr_timer *timer)
     tr_cluster_kick(c);
 }
 
+/* Those that were looked at stay in their order, before any that came meanwhile. */
+static void put_back(struct tr_cluster *c)
+{
+    while (!tr_list_empty(&c->waiting)) {
+        struct tr_list *last = c->waiting.prev;
+        tr_list_remove(last);
+        tr_list_push_front(&c->pending, last);
+    }
+}
+
+/* Gives streams to the calls that wait, in order. One that has its own endpoint to wait for
+ * (ring_hash) does not stop those behind it. */
+static void serve_pending(struct tr_cluster *c)
+{
+    struct tr_ucall *call;
+    while ((call = oldest(c)) != NULL) {
+        struct tr_uconn *conn = tr_cluster_conn(c, call);
+        if (!conn) {
+            if (!c->ring)
+                break;
+            tr_list_remove(&call->node);
+            tr_list_push_back(&c->waiting, &call->node);
+            continue;
+        }
+        enum tr_err err = tr_ucall_assign(call, conn);
+        if (err)
+            tr_ucall_end(call, err, ~0u, NULL);
+    }
+    put_back(c);
+}
+
 static void on_task(struct tr_task *task)
 {
     struct tr_cluster *c = tr_container_of(task, struct tr_cluster, task);
-    struct tr_ucall *call;
     if (c->retired && tr_list_empty(&c->pending) && tr_list_empty(&c->active)) {
         tr_cluster_free(c);
         return;
     }
-    while ((call = oldest(c)) != NULL) {
-        struct tr_uconn *conn = tr_cluster_conn(c);
-        enum tr_err err = conn ? tr_ucall_assign(call, conn) : TR_OK;
-        if (!conn)
-            break;
-        if (err)
-            tr_ucall_end(call, err, ~0u, NULL);
-    }
+    serve_pending(c);
     if (oldest(c) && !tr_cluster_has_ready(c))
         fail_pending(c, !tr_cluster_is_connecting(c) && !is_resolving(c));
     set_timer(c);
@@ -135,6 +158,8 @@ enum tr_err tr_cluster_new(struct tr_hworker *worker, struct tr_dns *dns,
     tr_list_init(&c->endpoints);
     tr_list_init(&c->pending);
     tr_list_init(&c->active);
+    tr_list_init(&c->waiting);
+    c->look_ns = UINT64_MAX;
     tr_task_init(&c->task, on_task);
     tr_timer_init(&c->timer, worker->loop, on_timer);
     enum tr_err err = add_endpoints(c);
@@ -143,6 +168,7 @@ enum tr_err tr_cluster_new(struct tr_hworker *worker, struct tr_dns *dns,
         return err;
     }
     tr_cluster_count_endpoints(c);
+    tr_cluster_make_ring(c);
     *ret_cluster = c;
     return TR_OK;
 }
@@ -150,6 +176,11 @@ enum tr_err tr_cluster_new(struct tr_hworker *worker, struct tr_dns *dns,
 void tr_cluster_retire(struct tr_cluster *cluster)
 {
     cluster->retired = true;
+    tr_list_for_each (it, next, &cluster->endpoints) {
+        struct tr_uendpoint *e = tr_container_of(it, struct tr_uendpoint, node);
+        tr_hcheck_free(e->check);
+        e->check = NULL;
+    }
     tr_cluster_kick(cluster);
 }
 
@@ -160,6 +191,7 @@ void tr_cluster_free(struct tr_cluster *cluster)
     cluster->freeing = true;
     for (uint32_t i = 0; i < cluster->name_count; i++)
         tr_uname_stop(&cluster->names[i]);
+    put_back(cluster);
     struct tr_ucall *call;
     while ((call = oldest(cluster)) != NULL)
         tr_ucall_end(call, TR_ERR_UPSTREAM_CLOSED, ~0u, NULL);
@@ -169,6 +201,7 @@ void tr_cluster_free(struct tr_cluster *cluster)
     TR_ASSERT(tr_list_empty(&cluster->active));
     tr_timer_stop(&cluster->timer);
     tr_task_cancel(&cluster->task);
+    tr_ring_free(cluster->ring);
     tr_free(cluster->names);
     tr_free(cluster->live);
     tr_free(cluster);
@@ -177,4 +210,11 @@ void tr_cluster_free(struct tr_cluster *cluster)
 const struct tr_cluster_stats *tr_cluster_stats(const struct tr_cluster *cluster)
 {
     return &cluster->stats;
+}
+
+uint64_t tr_cluster_retry_after_ns(const struct tr_cluster *cluster)
+{
+    uint64_t wait =
+        tr_breaker_wait_ns(&cluster->upstream->shared->breaker, tr_cluster_now(cluster));
+    return wait ? wait : 1;
 }

@@ -93,6 +93,8 @@ static void on_settings(void *ctx)
         conn->endpoint->connecting--;
         tr_timer_stop(&conn->timer);
         tr_uendpoint_up(conn->endpoint);
+        if (conn->endpoint->check)
+            tr_hcheck_ready(conn->endpoint->check);
     }
     tr_cluster_kick(conn->endpoint->cluster);
 }
@@ -233,27 +235,53 @@ static void warm_up(struct tr_cluster *c)
         busy += c->live[i]->connecting;
     for (uint32_t i = 0; i < c->live_count && busy < COLD_AT_ONCE; i++) {
         struct tr_uendpoint *e = c->live[i];
-        if (e->connecting || (e->state == TR_ENDPOINT_DOWN && now < tr_uendpoint_demand_ns(e)))
+        if (e->connecting || e->blocked ||
+            (e->state == TR_ENDPOINT_DOWN && now < tr_uendpoint_demand_ns(e)))
             continue;
         tr_uendpoint_grow(e);
         busy += e->connecting;
     }
 }
 
-struct tr_uconn *tr_cluster_conn(struct tr_cluster *c)
+/* Another endpoint with room while the one that was picked connects or is full. */
+static struct tr_uconn *other_room(const struct tr_cluster *c, uint32_t at,
+                                   const struct tr_pick *pick)
 {
-    uint32_t at = tr_balance_pick(c->upstream->conf->balance, c->live, c->live_count, &c->random);
+    for (int round = 0; round < (pick->avoid ? 2 : 1); round++) {
+        for (uint32_t i = 1; i < c->live_count; i++) {
+            const struct tr_uendpoint *e = c->live[(at + i) % c->live_count];
+            struct tr_uconn *conn =
+                e->blocked || (round == 0 && tr_pick_avoids(pick, e)) ? NULL : tr_uendpoint_room(e);
+            if (conn)
+                return conn;
+        }
+    }
+    return NULL;
+}
+
+struct tr_uconn *tr_cluster_conn(struct tr_cluster *c, const struct tr_ucall *call)
+{
+    const struct tr_upstream_conf *conf = c->upstream->conf;
+    struct tr_pick pick = {.how = conf->balance,
+                           .now_ns = tr_cluster_now(c),
+                           .slow_start_ns = conf->slow_start_ns,
+                           .avoid = call->avoid,
+                           .avoid_key = call->avoid_key,
+                           .ring = c->ring,
+                           .hash = call->hash,
+                           .hashed = call->hashed};
+    tr_cluster_look(c);
+    uint32_t at = tr_balance_pick(&pick, c->live, c->live_count, &c->random);
     if (at < c->live_count) {
         struct tr_uconn *conn = tr_uendpoint_room(c->live[at]);
         if (conn)
             return conn;
         tr_uendpoint_grow(c->live[at]);
-        for (uint32_t i = 1; i < c->live_count; i++) { /* another one meanwhile */
-            struct tr_uendpoint *e = c->live[(at + i) % c->live_count];
-            conn = tr_uendpoint_room(e);
-            if (conn)
-                return conn;
-        }
+        if (c->ring && call->hashed && c->live[at]->connecting)
+            return NULL; /* it belongs there */
+        conn = other_room(c, at, &pick);
+        if (conn)
+            return conn;
     }
     warm_up(c);
     return NULL;

@@ -24,24 +24,49 @@ enum tr_err tr_uendpoint_new(struct tr_cluster *c, const struct tr_endpoint_conf
     e->conf = conf;
     e->addr = *addr;
     e->last_err = TR_ERR_UPSTREAM_CONNECT;
+    e->key = tr_addr_key(addr);
     tr_list_init(&e->conns);
+    tr_list_init(&e->node);
+    if (c->upstream->conf->health &&
+        tr_hcheck_new(e, c->upstream->conf->health, &e->check) != TR_OK) {
+        tr_free(e);
+        return TR_ERR_NOMEM;
+    }
+    const struct tr_upstream_shared *shared = c->upstream->shared;
+    e->slot = tr_eslot_take(shared->slots, shared->slot_count, e->key);
+    if (!e->slot)
+        e->slot = &e->own;
     tr_list_push_back(&c->endpoints, &e->node);
     c->live[c->live_count++] = e;
+    c->stale = true;
     *ret_endpoint = e;
     return TR_OK;
 }
 
 void tr_uendpoint_free(struct tr_uendpoint *e)
 {
+    _Atomic uint32_t *ejected = &e->cluster->upstream->shared->ejected;
+    tr_hcheck_free(e->check);
     tr_list_for_each (it, next, &e->conns)
         tr_uconn_close(tr_container_of(it, struct tr_uconn, node));
     tr_list_remove(&e->node);
+    if (e->slot == &e->own)
+        tr_outlier_reset(&e->own.outlier, ejected);
+    else
+        tr_eslot_give(e->slot, ejected);
     tr_free(e);
 }
 
 void tr_uendpoint_up(struct tr_uendpoint *e)
 {
+    struct tr_cluster *c = e->cluster;
+    bool again = e->state == TR_ENDPOINT_DOWN || (e->state == TR_ENDPOINT_IDLE && e->late);
+    if (again && c->upstream->conf->slow_start_ns)
+        e->ramp_ns = tr_cluster_now(c);
+    if (again)
+        e->smooth = 0;
     e->state = TR_ENDPOINT_UP;
+    c->stale = true;
     tr_cluster_count_endpoints(e->cluster);
 }
 
@@ -55,8 +80,11 @@ void tr_uendpoint_down(struct tr_uendpoint *e, enum tr_err why)
     e->down_ns = e->cluster->fail_ns = tr_cluster_now(e->cluster);
     e->last_err = why;
     e->smooth = 0;
+    e->cluster->stale = true;
     tr_cluster_count_endpoints(e->cluster);
     tr_cluster_kick(e->cluster);
+    if (e->check && e->conn_count == 0)
+        tr_hcheck_failed(e->check);
 }
 
 uint64_t tr_uendpoint_retry_ns(const struct tr_uendpoint *e)
@@ -119,6 +147,8 @@ static void drop_stale(struct tr_uname *name)
             continue;
         }
         e->gone = true;
+        tr_hcheck_free(e->check);
+        e->check = NULL;
         tr_list_for_each (it, next, &e->conns)
             tr_uconn_drain(tr_container_of(it, struct tr_uconn, node));
         if (tr_list_empty(&e->conns))
@@ -149,10 +179,15 @@ static void on_answer(void *ctx, const struct tr_dns_answer *answer)
         c->live[i]->fresh = false;
     for (size_t i = 0; i < answer->count; i++) {
         struct tr_uendpoint *e = find_live(name, &answer->addrs[i]);
-        if (e || tr_uendpoint_new(c, name->conf, &answer->addrs[i], &e) == TR_OK)
+        if (!e && tr_uendpoint_new(c, name->conf, &answer->addrs[i], &e) == TR_OK)
+            e->late = name->answered;
+        if (e)
             e->fresh = true;
     }
+    name->answered = true;
     drop_stale(name);
+    c->stale = true;
+    tr_cluster_make_ring(c);
     tr_cluster_count_endpoints(c);
     tr_cluster_kick(c);
 }

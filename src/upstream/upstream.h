@@ -26,7 +26,16 @@
  *  5. Response bytes: on_data's span is valid during the call; its bytes count against the stream's
  * flow-control window until tr_ucall_consume. Windows are set so that one stalled call cannot stop
  * its connection.
- *  6. `progress` (NOT_SENT, SENT, ANSWERED) is kept for retry safety. */
+ *  6. `progress` (NOT_SENT, SENT, ANSWERED) is kept for retry safety.
+ *  7. Each attempt has one *outcome*, for the circuit breaker and outlier detection. What ends by
+ * itself (on_end) is judged here, by its grpc-status or by why it ended. What the caller ends, it
+ * must report with tr_ucall_report before tr_ucall_cancel; a call that is cancelled without a
+ * report (the client left) counts neither way. Failures are UNAVAILABLE, INTERNAL, UNKNOWN, our
+ * DEADLINE_EXCEEDED, resets, lost connections, failed connects and malformed answers; the rest,
+ * other statuses of the backend included, is success.
+ *  8. An endpoint is *blocked* while it is ejected or fails its health check: it gets no calls.
+ * When no endpoint is left that is neither blocked nor down, the blocked ones are used (*panic*).
+ */
 #ifndef TR_UPSTREAM_UPSTREAM_H
 #define TR_UPSTREAM_UPSTREAM_H
 
@@ -37,10 +46,17 @@
 #include "io/dns.h"
 #include "io/loop.h"
 #include "io/tls_ctx.h"
+#include "upstream/breaker.h"
+#include "upstream/health.h"
+#include "upstream/outlier.h"
 
 #include <stdatomic.h>
 
-enum tr_balance { TR_BALANCE_LEAST_REQUEST, TR_BALANCE_ROUND_ROBIN };
+enum tr_balance { TR_BALANCE_LEAST_REQUEST, TR_BALANCE_ROUND_ROBIN, TR_BALANCE_RING_HASH };
+
+/* What the hash of ring_hash is made of: configuration; the caller of tr_ucall_start computes it.
+ */
+enum tr_hash_on { TR_HASH_ON_NOTHING, TR_HASH_ON_HEADER, TR_HASH_ON_CLAIM, TR_HASH_ON_FIELD };
 
 struct tr_endpoint_conf {
     struct tr_span
@@ -61,14 +77,30 @@ struct tr_upstream_conf {
     struct tr_span authority;   /* empty: the endpoint's */
     enum tr_balance balance;
     uint64_t connect_timeout_ns;
-    uint32_t max_connections;           /* per endpoint and worker */
-    uint32_t max_requests, max_pending; /* per process */
-    uint32_t max_header_bytes;          /* of an answer, 64 KiB */
+    uint32_t max_connections;              /* per endpoint and worker */
+    uint32_t max_requests, max_pending;    /* per process */
+    uint32_t max_header_bytes;             /* of an answer, 64 KiB */
+    const struct tr_breaker_conf *breaker; /* NULL: none */
+    const struct tr_outlier_conf *outlier; /* NULL: none */
+    const struct tr_health_conf *health;   /* NULL: none */
+    uint64_t slow_start_ns;                /* 0: none */
+    enum tr_hash_on hash_on;
+    struct tr_span hash_name; /* header in lower case, claim, or dotted field path */
 };
+
+struct tr_eslot; /* upstream/eslot.h */
 
 /* The part of an upstream that all workers share; lives as long as the snapshot. */
 struct tr_upstream_shared {
     _Atomic uint32_t active, pending;
+    struct tr_breaker breaker;
+    struct tr_eslot
+        *slots; /* what is known of endpoints, by address; NULL: each worker for itself */
+    uint32_t slot_count;
+    _Atomic uint32_t ejected;   /* endpoints that are, or were not yet seen to be back */
+    _Atomic uint32_t version;   /* changes when an endpoint is ejected, comes back, or its health
+                                   changes */
+    _Atomic bool health_warned; /* that a backend has no health service */
 };
 
 struct tr_upstream { /* one of a snapshot */
@@ -82,6 +114,7 @@ struct tr_cluster_stats {
     uint64_t requests, connects, connect_failures, connections_closed, resets_received, goaways,
         pending_overflow, active_overflow;
     uint64_t dns_failures;
+    uint64_t breaker_refused, ejections, checks_healthy, checks_unhealthy;
     uint32_t active_requests, pending_requests, connections, endpoints, endpoints_up;
 };
 
@@ -94,6 +127,16 @@ void tr_cluster_retire(struct tr_cluster *cluster);
 /* Frees it at once; calls still open end with UPSTREAM_CLOSED. */
 void tr_cluster_free(struct tr_cluster *cluster);
 const struct tr_cluster_stats *tr_cluster_stats(const struct tr_cluster *cluster);
+/* After BREAKER_OPEN: until a call may be let through, for Retry-After; at least 1. */
+uint64_t tr_cluster_retry_after_ns(const struct tr_cluster *cluster);
+
+/* States of the process, for /metrics; any thread. */
+struct tr_upstream_state {
+    uint32_t breaker; /* 0 closed, 1 half-open, 2 open */
+    uint64_t breaker_opened;
+    uint32_t ejected, unhealthy; /* endpoints */
+};
+struct tr_upstream_state tr_upstream_state(const struct tr_upstream *upstream, uint64_t now_ns);
 
 enum tr_progress { TR_PROGRESS_NOT_SENT, TR_PROGRESS_SENT, TR_PROGRESS_ANSWERED };
 
@@ -121,10 +164,19 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     size_t req_hold;        /* bytes at the end of *req that must wait for a commit: of a message
                                half-written at start */
     struct tr_arena *arena; /* for response headers and trailers */
+    uint64_t deadline_ns;   /* when the caller gives up; 0: never. A backend that says
+                               DEADLINE_EXCEEDED by then says what we would have said */
+    uint64_t hash;          /* ring_hash: of what the request is to be kept together by */
+    bool hashed;            /* hash is set; else any endpoint */
+    const struct tr_endpoint_conf *avoid; /* of a failed attempt: not this one, if another is
+                                             there; NULL */
+    uint64_t avoid_key; /* the endpoint_key of that attempt: tells addresses of one name apart; 0:
+                           all of `avoid` */
     /* Read by the caller: */
     enum tr_progress progress;
     size_t req_pos;                          /* bytes of req handed to the connection */
     const struct tr_endpoint_conf *endpoint; /* where it went; NULL while pending */
+    uint64_t endpoint_key;                   /* the same, by address; 0 while pending */
     /* The cluster's: */
     struct tr_cluster *cluster;
     void *stream; /* the request on its connection; NULL while pending */
@@ -136,14 +188,28 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     uint32_t unconsumed;
     uint8_t moves; /* times it went back to the queue unsent */
     bool req_end, started;
+    bool reported;        /* its outcome is known */
+    uint16_t http_status; /* of the answer's head */
+    uint32_t ticket;      /* the breaker's */
 };
 
+/* BREAKER_OPEN: answer 503 with Retry-After (tr_cluster_retry_after_ns). UPSTREAM_ACTIVE,
+ * UPSTREAM_PENDING, NOMEM. Nothing is to be reported for a call that did not start. */
 enum tr_err tr_ucall_start(struct tr_ucall *call, struct tr_cluster *cluster) TR_MUST_USE;
 /* New bytes stand in *req; end: the last. May be called before the call has a stream. */
 void tr_ucall_commit(struct tr_ucall *call, bool end);
 /* Drops the taken bytes of *req (req_pos goes to 0). */
 void tr_ucall_compact(struct tr_ucall *call);
 void tr_ucall_consume(struct tr_ucall *call, size_t bytes);
+/* The outcome of an attempt that the caller is about to end with tr_ucall_cancel, or judges
+ * otherwise than its grpc-status does: grpc_code as the client would get it, `ours` when the
+ * gateway made it (DEADLINE_EXCEEDED counts as a failure only then; so report per_try_timeout as
+ * (4, true)). The first report of an attempt counts, later ones and those after its end do nothing.
+ * Not for a client that left: cancel without a report. */
+void tr_ucall_report(struct tr_ucall *call, int grpc_code, bool ours);
+/* The same for a failure that the gateway named: DEADLINE, UPSTREAM_*; others say nothing of the
+ * backend and are left unreported. */
+void tr_ucall_report_err(struct tr_ucall *call, enum tr_err err);
 /* RST_STREAM(CANCEL) when it has a stream; no event follows. Harmless on a call that ended. */
 void tr_ucall_cancel(struct tr_ucall *call);
 

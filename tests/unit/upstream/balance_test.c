@@ -20,7 +20,8 @@ static void init(uint32_t count, const uint32_t *weights)
 
 static uint32_t pick(enum tr_balance how, uint32_t count)
 {
-    return tr_balance_pick(how, live, count, &random_state);
+    const struct tr_pick p = {.how = how};
+    return tr_balance_pick(&p, live, count, &random_state);
 }
 
 static void balance_of_nothing_is_nothing(void **state)

@@ -1,0 +1,249 @@
+#include "upstream/breaker.h"
+
+#define MS 1000000u
+
+/* state: kind (2 bits), generation (20), milliseconds until the next change (42). */
+#define GEN_BITS   20
+#define UNTIL_BITS 42
+#define GEN_MASK   ((1u << GEN_BITS) - 1)
+
+/* ticket: the generation, and whether it is a probe. */
+#define TICKET_PROBE (1u << 31)
+
+/* probes: generation (32), let through (16), succeeded (16). */
+
+/* slice: its number (24), calls (20), failures (20). */
+#define COUNT_BITS 20
+#define COUNT_MASK ((1u << COUNT_BITS) - 1)
+#define COUNT_FULL                                                                                 \
+    (1u << (COUNT_BITS - 1)) /* halve: more threads than this cannot be between                    \
+                                looking and adding */
+#define ONE_CALL   ((uint64_t)1 << COUNT_BITS)
+#define SLICE_MASK ((1u << 24) - 1)
+
+static uint64_t pack_state(enum tr_breaker_state kind, uint32_t gen, uint64_t until_ms)
+{
+    return (uint64_t)kind << 62 | (uint64_t)(gen & GEN_MASK) << UNTIL_BITS |
+           (until_ms & (((uint64_t)1 << UNTIL_BITS) - 1));
+}
+static enum tr_breaker_state kind_of(uint64_t state)
+{
+    return (enum tr_breaker_state)(state >> 62);
+}
+static uint32_t gen_of(uint64_t state)
+{
+    return (uint32_t)(state >> UNTIL_BITS) & GEN_MASK;
+}
+static uint64_t until_of(uint64_t state)
+{
+    return state & (((uint64_t)1 << UNTIL_BITS) - 1);
+}
+
+static uint64_t pack_probes(uint32_t gen, uint32_t out, uint32_t good)
+{
+    return (uint64_t)gen << 32 | (uint64_t)out << 16 | good;
+}
+
+/* ---- the window
+ * --------------------------------------------------------------------------------- */
+
+static uint32_t slice_number(const struct tr_breaker_conf *conf, uint64_t now_ns)
+{
+    uint64_t width = conf->window_ns / TR_BREAKER_SLICES;
+    return (uint32_t)(now_ns / (width ? width : 1)) & SLICE_MASK;
+}
+static uint32_t number_of(uint64_t slice)
+{
+    return (uint32_t)(slice >> (2 * COUNT_BITS));
+}
+static uint32_t calls_of(uint64_t slice)
+{
+    return (uint32_t)(slice >> COUNT_BITS) & COUNT_MASK;
+}
+static uint32_t failures_of(uint64_t slice)
+{
+    return (uint32_t)slice & COUNT_MASK;
+}
+
+static void count(struct tr_breaker *b, uint32_t number, bool failure)
+{
+    _Atomic uint64_t *at = &b->slices[number % TR_BREAKER_SLICES];
+    uint64_t one = ONE_CALL | failure, now = atomic_load_explicit(at, memory_order_relaxed);
+    for (;;) {
+        if (number_of(now) == number && calls_of(now) < COUNT_FULL) {
+            (void)atomic_fetch_add_explicit(at, one, memory_order_relaxed);
+            return;
+        }
+        /* a new slice, or the old one halved: the ratio stays */
+        uint64_t next = (uint64_t)number << (2 * COUNT_BITS);
+        if (number_of(now) == number)
+            next |= (uint64_t)(calls_of(now) / 2) << COUNT_BITS | failures_of(now) / 2;
+        if (atomic_compare_exchange_weak_explicit(at, &now, next + one, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return;
+    }
+}
+
+void tr_breaker_window(const struct tr_breaker *b, const struct tr_breaker_conf *conf,
+                       uint64_t now_ns, uint64_t *ret_calls, uint64_t *ret_failures)
+{
+    uint32_t number = slice_number(conf, now_ns);
+    *ret_calls = *ret_failures = 0;
+    for (uint32_t i = 0; i < TR_BREAKER_SLICES; i++) {
+        uint64_t slice = atomic_load_explicit(&b->slices[i], memory_order_relaxed);
+        if (((number - number_of(slice)) & SLICE_MASK) < TR_BREAKER_SLICES) {
+            *ret_calls += calls_of(slice);
+            *ret_failures += failures_of(slice);
+        }
+    }
+}
+
+/* ---- changes of state
+ * --------------------------------------------------------------------------- */
+
+static bool change(struct tr_breaker *b, uint64_t from, enum tr_breaker_state kind,
+                   uint64_t until_ms)
+{
+    return atomic_compare_exchange_strong_explicit(&b->state, &from,
+                                                   pack_state(kind, gen_of(from) + 1, until_ms),
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+
+static bool open_it(struct tr_breaker *b, const struct tr_breaker_conf *conf, uint64_t from,
+                    uint64_t now_ns, uint32_t random)
+{
+    /* 0.9 to 1.1, so that gateways that opened together do not probe together */
+    uint64_t tenth = conf->open_for_ns / 10;
+    uint64_t ns = conf->open_for_ns - tenth + (uint64_t)((double)(2 * tenth) * (random * 0x1p-32));
+    if (!change(b, from, TR_BREAKER_OPEN, (now_ns + ns) / MS + 1))
+        return false;
+    (void)atomic_fetch_add_explicit(&b->opened, 1, memory_order_relaxed);
+    return true;
+}
+
+static void close_it(struct tr_breaker *b, uint64_t from)
+{
+    /* what failed before must not open it again; before the change, so that nothing of the new time
+     * is lost */
+    for (uint32_t i = 0; i < TR_BREAKER_SLICES; i++)
+        atomic_store_explicit(&b->slices[i], 0, memory_order_relaxed);
+    (void)change(b, from, TR_BREAKER_CLOSED, 0);
+}
+
+/* Is generation a later than b? They wrap. */
+static bool later(uint32_t a, uint32_t b)
+{
+    uint32_t ahead = (a - b) & GEN_MASK;
+    return ahead != 0 && ahead < GEN_MASK / 2;
+}
+
+/* One of the probes of a half-open generation. */
+static bool take_probe(struct tr_breaker *b, uint32_t max, uint32_t gen)
+{
+    uint64_t p = atomic_load_explicit(&b->probes, memory_order_relaxed);
+    for (;;) {
+        uint32_t out = 1, good = 0;
+        if ((uint32_t)(p >> 32) == gen) {
+            out = ((uint32_t)p >> 16) + 1;
+            good = (uint32_t)p & 0xFFFF;
+            if (out > max)
+                return false;
+        } else if (p && later((uint32_t)(p >> 32), gen)) {
+            return false; /* the state went on while we looked */
+        }
+        if (atomic_compare_exchange_weak_explicit(&b->probes, &p, pack_probes(gen, out, good),
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return true;
+    }
+}
+
+bool tr_breaker_admit(struct tr_breaker *b, const struct tr_breaker_conf *conf, uint64_t now_ns,
+                      uint32_t *ret_ticket)
+{
+    uint64_t state = atomic_load_explicit(&b->state, memory_order_acquire);
+    if (kind_of(state) == TR_BREAKER_CLOSED) {
+        *ret_ticket = gen_of(state);
+        return true;
+    }
+    if (now_ns / MS >= until_of(state)) {
+        /* open for long enough, or half-open without a decision: a new round of probes */
+        (void)change(b, state, TR_BREAKER_HALF_OPEN, (now_ns + conf->open_for_ns) / MS + 1);
+        state = atomic_load_explicit(&b->state, memory_order_acquire);
+    }
+    if (kind_of(state) == TR_BREAKER_HALF_OPEN && take_probe(b, conf->probes, gen_of(state))) {
+        *ret_ticket = gen_of(state) | TICKET_PROBE;
+        return true;
+    }
+    if (kind_of(state) == TR_BREAKER_CLOSED) {
+        *ret_ticket = gen_of(state);
+        return true;
+    }
+    return false;
+}
+
+/* ---- outcomes
+ * ----------------------------------------------------------------------------------- */
+
+static void probe_succeeded(struct tr_breaker *b, const struct tr_breaker_conf *conf,
+                            uint64_t state)
+{
+    uint64_t p = atomic_load_explicit(&b->probes, memory_order_relaxed);
+    do {
+        if ((uint32_t)(p >> 32) != gen_of(state))
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&b->probes, &p, p + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    if (((uint32_t)p & 0xFFFF) + 1 >= conf->probes)
+        close_it(b, state);
+}
+
+static bool is_over_ratio(const struct tr_breaker *b, const struct tr_breaker_conf *conf,
+                          uint64_t now_ns)
+{
+    uint64_t calls, failures;
+    tr_breaker_window(b, conf, now_ns, &calls, &failures);
+    return calls >= conf->minimum_requests && failures * 1000000u >= calls * conf->failure_ratio;
+}
+
+bool tr_breaker_report(struct tr_breaker *b, const struct tr_breaker_conf *conf, uint32_t ticket,
+                       bool failure, uint64_t now_ns, uint32_t random)
+{
+    uint64_t state = atomic_load_explicit(&b->state, memory_order_acquire);
+    if (ticket == TR_BREAKER_NO_TICKET || (ticket & GEN_MASK) != gen_of(state))
+        return false;
+    if (kind_of(state) == TR_BREAKER_CLOSED) {
+        count(b, slice_number(conf, now_ns), failure);
+        return failure && is_over_ratio(b, conf, now_ns) && open_it(b, conf, state, now_ns, random);
+    }
+    if (kind_of(state) != TR_BREAKER_HALF_OPEN || !(ticket & TICKET_PROBE))
+        return false;
+    if (failure)
+        return open_it(b, conf, state, now_ns, random);
+    probe_succeeded(b, conf, state);
+    return false;
+}
+
+void tr_breaker_abandon(struct tr_breaker *b, uint32_t ticket)
+{
+    if (ticket == TR_BREAKER_NO_TICKET || !(ticket & TICKET_PROBE))
+        return;
+    uint64_t p = atomic_load_explicit(&b->probes, memory_order_relaxed);
+    do {
+        if ((uint32_t)(p >> 32) != (ticket & GEN_MASK) || ((uint32_t)p >> 16) == 0)
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&b->probes, &p, p - (1u << 16),
+                                                    memory_order_relaxed, memory_order_relaxed));
+}
+
+enum tr_breaker_state tr_breaker_state(const struct tr_breaker *b)
+{
+    return kind_of(atomic_load_explicit(&b->state, memory_order_relaxed));
+}
+
+uint64_t tr_breaker_wait_ns(const struct tr_breaker *b, uint64_t now_ns)
+{
+    uint64_t state = atomic_load_explicit(&b->state, memory_order_relaxed);
+    if (kind_of(state) == TR_BREAKER_CLOSED || until_of(state) * MS <= now_ns)
+        return 0;
+    return until_of(state) * MS - now_ns;
+}
