@@ -339,7 +339,7 @@ static enum tr_err admit(struct tr_exchange *x)
 
 static void begin_count(struct tr_exchange *x)
 {
-    x->metrics_row = x->route ? x->route->index : TR_METRICS_NO_ROUTE;
+    x->metrics_row = x->route && !x->preflight ? x->route->index : TR_METRICS_NO_ROUTE;
     if (x->w->metrics)
         tr_metrics_begin(x->w->metrics, x->metrics_row);
 }

@@ -56,6 +56,27 @@ static enum tr_err answer_options(struct tr_exchange *x, struct tr_span allow)
     return err;
 }
 
+/* A CORS preflight asks for another method: its route's policy answers, if it has one for CORS. */
+static bool route_preflight(struct tr_exchange *x)
+{
+    const struct tr_req_head *head = &x->hs->head;
+    const struct tr_header *asked =
+        tr_headers_find_name(&head->headers, TR_SPAN("access-control-request-method"));
+    if (!asked || !tr_headers_find(&head->headers, TR_TOKEN_ORIGIN, NULL))
+        return false;
+    enum tr_method method = tr_method_from(asked->value);
+    tr_router_match(x->snap->router, method, asked->value, head->path, x->match);
+    const struct tr_route *route = x->match->result == TR_MATCH_FOUND ? x->match->target
+                                   : method == TR_METHOD_POST
+                                       ? tr_snapshot_native(x->snap, head->path)
+                                       : NULL;
+    if (!route || !route->policy->slots[TR_POLICY_CORS])
+        return false;
+    x->route = route;
+    x->preflight = true;
+    return true;
+}
+
 static enum tr_err route_rest(struct tr_exchange *x)
 {
     const struct tr_req_head *head = &x->hs->head;
@@ -68,6 +89,8 @@ static enum tr_err route_rest(struct tr_exchange *x)
     x->match = tr_arena_alloc(&x->hs->arena, sizeof *x->match);
     if (!x->match)
         return TR_ERR_NOMEM;
+    if (head->method == TR_METHOD_OPTIONS && route_preflight(x))
+        return TR_OK;
     tr_router_match(x->snap->router, head->method, head->method_text, head->path, x->match);
     if (x->match->result == TR_MATCH_FOUND) {
         x->route = x->match->target;
