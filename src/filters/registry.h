@@ -9,6 +9,7 @@
 /* clang-format off */
 #define TR_FILTERS(FILTER)                 \
     FILTER(IP, tr_filter_ip)               /* GUARD */ \
+    FILTER(CORS, tr_filter_cors)           /* GUARD, after IP */ \
     FILTER(HEADERS, tr_filter_headers)     /* REWRITE */
 /* clang-format on */
 
