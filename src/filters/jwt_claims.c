@@ -92,7 +92,7 @@ static void name_member(struct tr_jwt_claims_walk *w)
     struct tr_span key = w->r.scan.text;
     size_t at = w->prefix_len[w->level];
     w->registered = w->level == 1 ? registered(key) : TR_JWT_REG_NONE;
-    w->name_long = key.len + 1 > sizeof w->name - at;
+    w->name_long = at + (w->level > 1) + key.len > sizeof w->name;
     if (w->name_long)
         return;
     if (w->level > 1)

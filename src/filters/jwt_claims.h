@@ -37,7 +37,7 @@ struct tr_jwt_claims_walk {
     uint32_t skip_depth;  /* of the container that is not looked into; 0: none */
     size_t name_len;      /* dotted, of the member at hand */
     size_t prefix_len[TR_JWT_CLAIM_DEPTH_MAX + 1]; /* of the object at a level */
-    char name[TR_JWT_CLAIM_NAME_MAX + 1];
+    char name[TR_JWT_CLAIM_NAME_MAX];
     bool name_long; /* it has no room: the claim is not taken */
     /* Written by the second: */
     struct tr_claim *items, *item;

@@ -1,0 +1,845 @@
+#include "filters/jwt.h"
+
+#include "jwt_world.h"
+#include "test.h"
+
+#define NOW INT64_C(1700000000)
+
+static const struct tr_span books[] = {TR_SPAN_INIT("books"), TR_SPAN_INIT("films")};
+static const struct tr_jwt_rules plain = {.issuer = TR_SPAN_INIT("i"),
+                                          .audiences = books,
+                                          .audience_count = 2,
+                                          .algorithms = UINT32_MAX,
+                                          .clock_skew_s = 60};
+static const struct tr_jwt_rules any = {.issuer = TR_SPAN_INIT("i"),
+                                        .any_audience = true,
+                                        .algorithms = UINT32_MAX,
+                                        .clock_skew_s = 60};
+static struct tr_jwks *secret;
+
+static int begin(void **state)
+{
+    (void)state;
+    secret = world_set(W_SECRET, "");
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    tr_jwks_unref(secret);
+    return world_end(state);
+}
+
+static enum tr_jwt_result verify(struct tr_span token, const struct tr_jwt_rules *rules,
+                                 const struct tr_jwks *keys, int64_t now, struct tr_jwt **ret)
+{
+    /* exactly its bytes, so that ASan sees who reads on */
+    char *copy = malloc(token.len ? token.len : 1);
+    if (token.len)
+        memcpy(copy, token.ptr, token.len);
+    struct tr_jwt *jwt = NULL;
+    enum tr_jwt_result result = tr_jwt_verify(tr_span(copy, token.len), rules, keys, now, &jwt);
+    free(copy);
+    assert_int_equal(result == TR_JWT_OK, jwt != NULL);
+    assert_int_equal(ERR_peek_error(), 0);
+    if (ret)
+        *ret = jwt;
+    else
+        tr_jwt_unref(jwt);
+    return result;
+}
+
+#define expect(result, want)                                                                       \
+    do {                                                                                           \
+        enum tr_jwt_result got_ = (result);                                                        \
+        if (got_ != (want))                                                                        \
+            fail_msg("%s, not %s", tr_jwt_result_name(got_), tr_jwt_result_name(want));            \
+    } while (0)
+
+/* A payload signed with the secret. */
+static enum tr_jwt_result judge_at(const char *payload, const struct tr_jwt_rules *rules,
+                                   int64_t now, struct tr_jwt **ret)
+{
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_hs(&b, payload);
+    enum tr_jwt_result result = verify(tr_buf_span(&b), rules, secret, now, ret);
+    tr_buf_fini(&b);
+    return result;
+}
+
+/* The same with `more` between what every token needs. */
+static enum tr_jwt_result judge(const char *more, const struct tr_jwt_rules *rules,
+                                struct tr_jwt **ret)
+{
+    struct tr_buf b;
+    tr_buf_init(&b);
+    assert_int_equal(tr_buf_printf(&b, "{\"iss\":\"i\",\"exp\":%lld%s%s}", (long long)NOW + 100,
+                                   *more ? "," : "", more),
+                     0);
+    assert_int_equal(tr_buf_push(&b, 0), 0);
+    enum tr_jwt_result result = judge_at(b.ptr, rules, NOW, ret);
+    tr_buf_fini(&b);
+    return result;
+}
+
+/* A header on a good payload, signed by the world's key as if by `alg`. */
+static enum tr_jwt_result judge_header(const char *header, enum world_kind kind, enum tr_jwa alg,
+                                       const struct tr_jwks *keys)
+{
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_token(&b, kind, alg, header, TR_SPAN("{\"iss\":\"i\",\"exp\":1700000100,\"sub\":\"me\"}"));
+    enum tr_jwt_result result = verify(tr_buf_span(&b), &any, keys, NOW, NULL);
+    tr_buf_fini(&b);
+    return result;
+}
+
+/* ---- the examples of RFC 7515 and 8037 ------------------------------------------------------- */
+
+static void examples_of_rfc_7515_are_judged(void **state)
+{
+    (void)state;
+    char k[80];
+    size_t len;
+    struct tr_jwks *hs = NULL;
+    assert_true(tr_jwt_base64url(k, TR_SPAN(RFC7515_A1_K), &len));
+    assert_int_equal(tr_jwks_from_secret(tr_span(k, len), &hs, NULL), 0);
+    struct tr_jwks *sets[] = {hs, parse_set("{\"keys\":[" RFC7515_A2_KEY "]}"),
+                              parse_set("{\"keys\":[" RFC7515_A3_KEY "]}"),
+                              parse_set("{\"keys\":[" RFC7515_A4_KEY "]}")};
+    const struct tr_span tokens[] = {TR_SPAN(RFC7515_A1), TR_SPAN(RFC7515_A2), TR_SPAN(RFC7515_A3)};
+    static const struct tr_jwt_rules joe = {
+        .issuer = TR_SPAN_INIT("joe"), .any_audience = true, .algorithms = UINT32_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        struct tr_jwt *jwt = NULL;
+        expect(verify(tokens[i], &joe, sets[i], RFC7515_EXP - 1, &jwt), TR_JWT_OK);
+        assert_int_equal(jwt->valid_until_s, RFC7515_EXP);
+        assert_span_equal(jwt->issuer, "joe");
+        assert_int_equal(jwt->claims.count, 3);
+        const struct tr_claim *root =
+            tr_claims_find(&jwt->claims, TR_SPAN("http://example.com/is_root"));
+        assert_non_null(root);
+        assert_span_equal(root->values[0], "true");
+        tr_jwt_unref(jwt);
+        expect(verify(tokens[i], &joe, sets[i], RFC7515_EXP, NULL), TR_JWT_EXPIRED);
+        for (size_t j = 0; j < 4; j++)
+            if (j != i)
+                expect(verify(tokens[i], &joe, sets[j], RFC7515_EXP - 1, NULL), TR_JWT_ALGORITHM);
+    }
+    /* A.4 signs a text that is no JSON; A.5 is signed by nobody */
+    expect(tr_jws_verify(TR_SPAN(RFC7515_A4), UINT32_MAX, sets[3]), TR_JWT_OK);
+    expect(verify(TR_SPAN(RFC7515_A4), &joe, sets[3], 0, NULL), TR_JWT_MALFORMED);
+    for (size_t j = 0; j < 4; j++) {
+        expect(verify(TR_SPAN(RFC7515_A5), &joe, sets[j], 0, NULL), TR_JWT_ALGORITHM);
+        expect(tr_jws_verify(TR_SPAN(RFC7515_A5), UINT32_MAX, sets[j]), TR_JWT_ALGORITHM);
+    }
+    for (size_t j = 0; j < 4; j++)
+        tr_jwks_unref(sets[j]);
+}
+
+static void the_example_of_rfc_8037_is_good(void **state)
+{
+    (void)state;
+    struct tr_jwks *set = parse_set("{\"keys\":[" RFC8037_A4_KEY "]}");
+    expect(tr_jws_verify(TR_SPAN(RFC8037_A4), UINT32_MAX, set), TR_JWT_OK);
+    expect(tr_jws_verify(TR_SPAN(RFC8037_A4), ~TR_JWA_BIT(TR_JWA_EDDSA), set), TR_JWT_ALGORITHM);
+    tr_jwks_unref(set);
+}
+
+/* ---- algorithms and keys --------------------------------------------------------------------- */
+
+static const enum world_kind kind_of[TR_JWA__COUNT] = {
+    W_RSA,  W_RSA,  W_RSA,     W_RSA,    W_RSA,    W_RSA,   W_P256,
+    W_P384, W_P521, W_ED25519, W_SECRET, W_SECRET, W_SECRET};
+
+static void every_algorithm_of_rfc_7518_verifies(void **state)
+{
+    (void)state;
+    for (int alg = 0; alg < TR_JWA__COUNT; alg++) {
+        enum world_kind kind = kind_of[alg];
+        struct tr_jwks *set = world_set(kind, ",\"kid\":\"k\"");
+        char header[64];
+        (void)snprintf(header, sizeof header, "{\"alg\":\"%s\",\"kid\":\"k\"}",
+                       tr_jwa_name((enum tr_jwa)alg).ptr);
+        struct tr_buf b;
+        tr_buf_init(&b);
+        put_token(&b, kind, (enum tr_jwa)alg, header,
+                  TR_SPAN("{\"iss\":\"i\",\"exp\":1700000100}"));
+        struct tr_jwt_rules rules = any;
+        rules.algorithms = TR_JWA_BIT(alg);
+        expect(verify(tr_buf_span(&b), &rules, set, NOW, NULL), TR_JWT_OK);
+        rules.algorithms = ~TR_JWA_BIT(alg);
+        expect(verify(tr_buf_span(&b), &rules, set, NOW, NULL), TR_JWT_ALGORITHM);
+        b.ptr[b.len - 20] = b.ptr[b.len - 20] == 'A' ? 'B' : 'A';
+        expect(verify(tr_buf_span(&b), &any, set, NOW, NULL), TR_JWT_SIGNATURE);
+        tr_buf_fini(&b);
+        tr_jwks_unref(set);
+    }
+    struct tr_jwks *set = world_set(W_ED448, "");
+    expect(judge_header("{\"alg\":\"EdDSA\"}", W_ED448, TR_JWA_EDDSA, set), TR_JWT_OK);
+    tr_jwks_unref(set);
+}
+
+/* The oldest trick: an HMAC by the bytes of the public key. */
+static void a_public_key_is_no_secret(void **state)
+{
+    (void)state;
+    struct tr_buf jwk, b;
+    tr_buf_init(&jwk);
+    tr_buf_init(&b);
+    put_jwk(&jwk, W_RSA, "");
+    unsigned char der[1024], *at = der;
+    int der_len = i2d_PUBKEY(world_key(W_RSA), &at);
+    assert_true(der_len > 0);
+    const struct tr_span secrets[] = {tr_buf_span(&jwk), tr_span((char *)der, (size_t)der_len)};
+    struct tr_jwks *set = world_set(W_RSA, "");
+    for (int i = 0; i < 2; i++)
+        for (int alg = TR_JWA_HS256; alg <= TR_JWA_HS512; alg++) {
+            char header[32];
+            (void)snprintf(header, sizeof header, "{\"alg\":\"%s\"}",
+                           tr_jwa_name((enum tr_jwa)alg).ptr);
+            tr_buf_clear(&b);
+            put_b64(&b, tr_span_cstr(header));
+            put_text(&b, ".");
+            put_b64(&b, TR_SPAN("{\"iss\":\"i\",\"exp\":1700000100}"));
+            struct tr_buf sig;
+            tr_buf_init(&sig);
+            put_signature(&sig, NULL, secrets[i], (enum tr_jwa)alg, tr_buf_span(&b));
+            put_text(&b, ".");
+            assert_int_equal(tr_buf_append(&b, tr_buf_span(&sig)), 0);
+            tr_buf_fini(&sig);
+            expect(verify(tr_buf_span(&b), &any, set, NOW, NULL), TR_JWT_ALGORITHM);
+        }
+    tr_jwks_unref(set);
+    tr_buf_fini(&jwk);
+    tr_buf_fini(&b);
+}
+
+static void none_is_no_algorithm(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"none", "None", "NONE",  "nOnE",
+                                        "",     "HS1",  "hs256", "HS256 "};
+    struct tr_jwks *rsa = world_set(W_RSA, "");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char header[64];
+        (void)snprintf(header, sizeof header, "{\"alg\":\"%s\"}", names[i]);
+        expect(judge_header(header, W_SECRET, TR_JWA_HS256, secret), TR_JWT_ALGORITHM);
+        struct tr_buf b;
+        tr_buf_init(&b);
+        put_b64(&b, tr_span_cstr(header));
+        put_text(&b, ".");
+        put_b64(&b, TR_SPAN("{\"iss\":\"i\",\"exp\":1700000100}"));
+        put_text(&b, ".");
+        expect(verify(tr_buf_span(&b), &any, secret, NOW, NULL), TR_JWT_ALGORITHM);
+        expect(verify(tr_buf_span(&b), &any, rsa, NOW, NULL), TR_JWT_ALGORITHM);
+        tr_buf_fini(&b);
+    }
+    tr_jwks_unref(rsa);
+}
+
+static void keys_that_a_token_brings_are_not_looked_at(void **state)
+{
+    (void)state;
+    struct tr_buf header;
+    tr_buf_init(&header);
+    put_text(&header, "{\"alg\":\"ES256\",\"jku\":\"https://evil.example/k\",\"x5u\":\"https://"
+                      "evil.example/c\",\"x5c\":[\"AAAA\"],\"jwk\":");
+    put_jwk(&header, W_P256, ",\"kid\":\"inner\"");
+    put_text(&header, "}");
+    assert_int_equal(tr_buf_push(&header, 0), 0);
+    struct tr_jwks *other = parse_set("{\"keys\":[" RFC7515_A3_KEY "]}");
+    struct tr_jwks *own = world_set(W_P256, "");
+    struct tr_jwks *rsa = world_set(W_RSA, "");
+    expect(judge_header(header.ptr, W_P256, TR_JWA_ES256, other), TR_JWT_SIGNATURE);
+    expect(judge_header(header.ptr, W_P256, TR_JWA_ES256, rsa), TR_JWT_ALGORITHM);
+    expect(judge_header(header.ptr, W_P256, TR_JWA_ES256, own), TR_JWT_OK);
+    tr_jwks_unref(other);
+    tr_jwks_unref(own);
+    tr_jwks_unref(rsa);
+    tr_buf_fini(&header);
+}
+
+static void an_unknown_kid_is_a_result_of_its_own(void **state)
+{
+    (void)state;
+    struct tr_jwks *set = world_set(W_P256, ",\"kid\":\"a\"");
+    struct tr_jwks *nameless = world_set(W_P256, "");
+    struct tr_jwks *others = parse_set("{\"keys\":[" RFC7515_A3_KEY "]}");
+    const char *a = "{\"alg\":\"ES256\",\"kid\":\"a\"}", *b = "{\"alg\":\"ES256\",\"kid\":\"b\"}";
+    expect(judge_header(a, W_P256, TR_JWA_ES256, set), TR_JWT_OK);
+    expect(judge_header(b, W_P256, TR_JWA_ES256, set), TR_JWT_NO_KEY);
+    expect(judge_header("{\"alg\":\"ES256\"}", W_P256, TR_JWA_ES256, set), TR_JWT_OK);
+    expect(judge_header("{\"alg\":\"ES384\",\"kid\":\"b\"}", W_P384, TR_JWA_ES384, set),
+           TR_JWT_NO_KEY);
+    /* a known kid whose key is of another kind: no fresh set will help */
+    expect(judge_header("{\"alg\":\"ES384\",\"kid\":\"a\"}", W_P384, TR_JWA_ES384, set),
+           TR_JWT_ALGORITHM);
+    /* a set without names */
+    expect(judge_header(b, W_P256, TR_JWA_ES256, nameless), TR_JWT_OK);
+    expect(judge_header(b, W_P256, TR_JWA_ES256, others), TR_JWT_NO_KEY);
+    expect(judge_header("{\"alg\":\"ES256\"}", W_P256, TR_JWA_ES256, others), TR_JWT_SIGNATURE);
+    /* a secret has no name, and cannot be fetched */
+    expect(judge_header("{\"alg\":\"HS256\",\"kid\":\"b\"}", W_SECRET, TR_JWA_HS256, secret),
+           TR_JWT_OK);
+    expect(judge_header("{\"alg\":\"HS512\",\"kid\":\"b\"}", W_SECRET, TR_JWA_HS256, secret),
+           TR_JWT_SIGNATURE);
+    expect(judge_header(b, W_P256, TR_JWA_ES256, secret), TR_JWT_ALGORITHM);
+    tr_jwks_unref(set);
+    tr_jwks_unref(nameless);
+    tr_jwks_unref(others);
+}
+
+static void a_key_serves_its_own_alg_only(void **state)
+{
+    (void)state;
+    struct tr_jwks *set = world_set(W_RSA, ",\"kid\":\"a\",\"alg\":\"PS256\"");
+    expect(judge_header("{\"alg\":\"PS256\",\"kid\":\"a\"}", W_RSA, TR_JWA_PS256, set), TR_JWT_OK);
+    expect(judge_header("{\"alg\":\"RS256\",\"kid\":\"a\"}", W_RSA, TR_JWA_RS256, set),
+           TR_JWT_ALGORITHM);
+    expect(judge_header("{\"alg\":\"PS384\"}", W_RSA, TR_JWA_PS384, set), TR_JWT_ALGORITHM);
+    tr_jwks_unref(set);
+}
+
+static void without_kid_the_right_key_is_found_among_eight(void **state)
+{
+    (void)state;
+    for (int before = 6; before <= 8; before++) {
+        struct tr_buf b;
+        tr_buf_init(&b);
+        put_text(&b, "{\"keys\":[");
+        for (int i = 0; i < before; i++)
+            put_text(&b, RFC8037_A4_KEY ",");
+        put_jwk(&b, W_ED25519, "");
+        put_text(&b, "]}");
+        assert_int_equal(tr_buf_push(&b, 0), 0);
+        struct tr_jwks *set = parse_set(b.ptr);
+        expect(judge_header("{\"alg\":\"EdDSA\"}", W_ED25519, TR_JWA_EDDSA, set),
+               before < TR_JWKS_TRIES_MAX ? TR_JWT_OK : TR_JWT_SIGNATURE);
+        tr_jwks_unref(set);
+        tr_buf_fini(&b);
+    }
+}
+
+/* ---- shape ----------------------------------------------------------------------------------- */
+
+static void headers_are_strict(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *header;
+        enum tr_jwt_result want;
+    } cases[] = {
+        {"{\"alg\":\"HS256\"}", TR_JWT_OK},
+        {" {\n\"typ\" : \"JWT\", \"alg\" : \"HS256\" } ", TR_JWT_OK},
+        {"{\"alg\":\"HS256\",\"typ\":\"at+jwt\",\"cty\":\"JWT\",\"x\":{\"alg\":\"none\",\"crit\":1}"
+         "}",
+         TR_JWT_OK},
+        {"{\"\\u0061lg\":\"HS256\"}", TR_JWT_OK},
+        {"{\"alg\":\"HS256\",\"x\":[{\"a\":1},{\"a\":1}]}", TR_JWT_OK}, /* a name in two objects */
+        {"{\"alg\":\"HS256\",\"crit\":[\"exp\"],\"exp\":1}", TR_JWT_CRIT},
+        {"{\"alg\":\"HS256\",\"crit\":[]}", TR_JWT_CRIT},
+        {"{\"alg\":\"HS256\",\"crit\":null}", TR_JWT_CRIT},
+        {"{\"alg\":\"none\",\"crit\":[\"b64\"],\"b64\":false}", TR_JWT_CRIT},
+        {"{}", TR_JWT_MALFORMED},
+        {"{\"typ\":\"JWT\"}", TR_JWT_MALFORMED},
+        {"{\"alg\":null}", TR_JWT_MALFORMED},
+        {"{\"alg\":[\"HS256\"]}", TR_JWT_MALFORMED},
+        {"{\"alg\":{\"alg\":\"HS256\"}}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\",\"alg\":\"HS256\"}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"none\",\"\\u0061lg\":\"HS256\"}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\",\"x\":{\"a\":1,\"a\":1}}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\",\"kid\":7}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\",\"kid\":null}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\"} x", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\"}{}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\",}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\"", TR_JWT_MALFORMED},
+        {"[\"HS256\"]", TR_JWT_MALFORMED},
+        {"\"HS256\"", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\",\"x\":\"\xff\"}", TR_JWT_MALFORMED},
+        {"\xef\xbb\xbf{\"alg\":\"HS256\"}", TR_JWT_MALFORMED},
+        {"{\"alg\":\"HS256\",\"x\":[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]}", TR_JWT_OK},
+        {"{\"alg\":\"HS256\",\"x\":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]}", TR_JWT_MALFORMED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        enum tr_jwt_result got = judge_header(cases[i].header, W_SECRET, TR_JWA_HS256, secret);
+        if (got != cases[i].want)
+            fail_msg("%s: %s", cases[i].header, tr_jwt_result_name(got));
+    }
+}
+
+static void a_kid_has_a_bound(void **state)
+{
+    (void)state;
+    for (int more = 0; more < 2; more++) {
+        struct tr_buf b;
+        tr_buf_init(&b);
+        put_text(&b, "{\"alg\":\"HS256\",\"kid\":\"");
+        for (int i = 0; i < TR_JWKS_KID_MAX + more; i++)
+            put_text(&b, "k");
+        assert_int_equal(tr_buf_append(&b, TR_SPAN("\"}\0")), 0);
+        expect(judge_header(b.ptr, W_SECRET, TR_JWA_HS256, secret),
+               more ? TR_JWT_MALFORMED : TR_JWT_OK);
+        tr_buf_fini(&b);
+    }
+}
+
+static void the_three_parts_are_strict(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",          ".",         "..",        "...",
+        "a",         "a.b",       "a.b.c",     ".e30.",
+        "e30..e30",  "e30.e30",   "e30.e30.",  "e30.e30.e30.e30",
+        " e30.e30.", "e30=.e30.", "e30.e30=.", "Bearer e30.e30.e30",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect(verify(tr_span_cstr(bad[i]), &any, secret, NOW, NULL), TR_JWT_MALFORMED);
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_hs(&b, "{\"iss\":\"i\",\"exp\":1700000100}");
+    expect(verify(tr_buf_span(&b), &any, secret, NOW, NULL), TR_JWT_OK);
+    /* every token that is shorter is refused, */
+    for (size_t n = 0; n < b.len; n++)
+        assert_int_not_equal(verify(tr_span(b.ptr, n), &any, secret, NOW, NULL), TR_JWT_OK);
+    /* and every one with a byte changed, or put in */
+    for (size_t i = 0; i < b.len; i++) {
+        char was = b.ptr[i];
+        for (int bit = 0; bit < 8; bit++) {
+            b.ptr[i] = (char)(was ^ (1 << bit));
+            assert_int_not_equal(verify(tr_buf_span(&b), &any, secret, NOW, NULL), TR_JWT_OK);
+        }
+        b.ptr[i] = was;
+    }
+    put_text(&b, "x");
+    static const char fill[] = {'=', '.', ' ', '\n', 'A', '\0', '-'};
+    for (size_t i = 0; i < b.len; i++) {
+        memmove(b.ptr + i + 1, b.ptr + i, b.len - 1 - i);
+        for (size_t k = 0; k < sizeof fill; k++) {
+            b.ptr[i] = fill[k];
+            assert_int_not_equal(verify(tr_buf_span(&b), &any, secret, NOW, NULL), TR_JWT_OK);
+        }
+        memmove(b.ptr + i, b.ptr + i + 1, b.len - 1 - i);
+    }
+    tr_buf_fini(&b);
+}
+
+static void huge_tokens_are_refused_unread(void **state)
+{
+    (void)state;
+    struct tr_buf p, b;
+    tr_buf_init(&p);
+    tr_buf_init(&b);
+    put_text(&p, "{\"iss\":\"i\",\"exp\":1700000100,\"x\":\"");
+    size_t fixed = p.len;
+    while (p.len < TR_JWT_TOKEN_MAX)
+        put_text(&p, "xxxxxxxxxxxxxxxx");
+    /* to the byte: header 20 and signature 43 characters, two dots */
+    size_t room = (TR_JWT_TOKEN_MAX - 20 - 43 - 2) / 4 * 3;
+    for (int more = -1; more < 4; more++) {
+        memset(p.ptr + fixed, 'x', p.len - fixed);
+        p.len = room - 2 + (size_t)more;
+        assert_true(p.len > fixed);
+        put_text(&p, "\"}");
+        put_token(&b, W_SECRET, TR_JWA_HS256, "{\"alg\":\"HS256\"}", tr_buf_span(&p));
+        expect(verify(tr_buf_span(&b), &any, secret, NOW, NULL),
+               b.len > TR_JWT_TOKEN_MAX ? TR_JWT_TOO_LARGE : TR_JWT_OK);
+        assert_int_equal(b.len > TR_JWT_TOKEN_MAX, b.len > 16384);
+    }
+    assert_true(b.len > TR_JWT_TOKEN_MAX);
+    static char huge[1 << 20];
+    memset(huge, '.', sizeof huge);
+    expect(verify(tr_span(huge, sizeof huge), &any, secret, NOW, NULL), TR_JWT_TOO_LARGE);
+    memset(huge, 'A', sizeof huge);
+    expect(verify(tr_span(huge, TR_JWT_TOKEN_MAX), &any, secret, NOW, NULL), TR_JWT_MALFORMED);
+    memcpy(huge, "eyJhbGciOiJIUzI1NiJ9.e30.", 25);
+    expect(tr_jws_verify(tr_span(huge, TR_JWT_TOKEN_MAX), UINT32_MAX, secret), TR_JWT_SIGNATURE);
+    tr_buf_fini(&p);
+    tr_buf_fini(&b);
+}
+
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+static void payloads_are_objects(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "1",
+                                      "null",
+                                      "\"i\"",
+                                      "{",
+                                      "{}x",
+                                      "{\"iss\":\"i\"",
+                                      "{\"iss\":\"i\",\"exp\":1700000100}{}",
+                                      "{'iss':'i'}"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect(judge_at(bad[i], &any, NOW, NULL), TR_JWT_MALFORMED);
+}
+
+static void the_issuer_is_exact_and_judged_before_keys(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "{\"exp\":1700000100}",
+        "{\"iss\":\"I\",\"exp\":1700000100}",
+        "{\"iss\":\"i/\",\"exp\":1700000100}",
+        "{\"iss\":\"\",\"exp\":1700000100}",
+        "{\"iss\":[\"i\"],\"exp\":1700000100}",
+        "{\"iss\":{\"iss\":\"i\"},\"exp\":1700000100}",
+        "{\"iss\":null,\"exp\":1700000100}",
+        "{\"x\":{\"iss\":\"i\"},\"exp\":1700000100}",
+        "{\"iss\":[],\"x\":[\"i\"],\"exp\":1700000100}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect(judge_at(bad[i], &any, NOW, NULL), TR_JWT_ISSUER);
+    /* another issuer's token is told from a bad one without its keys */
+    struct tr_jwks *set = world_set(W_P256, ",\"kid\":\"a\"");
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_token(&b, W_RSA, TR_JWA_RS256, "{\"alg\":\"RS256\",\"kid\":\"z\",\"crit\":[]}",
+              TR_SPAN("{\"iss\":\"other\"}"));
+    struct tr_jwt_rules rules = any;
+    rules.algorithms = TR_JWA_BIT(TR_JWA_ES256);
+    expect(verify(tr_buf_span(&b), &rules, set, NOW, NULL), TR_JWT_ISSUER);
+    tr_buf_fini(&b);
+    tr_jwks_unref(set);
+    expect(judge_at("{\"\\u0069ss\":\"\\u0069\",\"exp\":1700000100}", &any, NOW, NULL), TR_JWT_OK);
+}
+
+static void one_audience_must_be_right(void **state)
+{
+    (void)state;
+    expect(judge("\"aud\":\"books\"", &plain, NULL), TR_JWT_OK);
+    expect(judge("\"aud\":\"films\"", &plain, NULL), TR_JWT_OK);
+    expect(judge("\"aud\":[\"x\",\"films\"]", &plain, NULL), TR_JWT_OK);
+    expect(judge("\"aud\":[\"books\"]", &plain, NULL), TR_JWT_OK);
+    expect(judge("", &plain, NULL), TR_JWT_AUDIENCE);
+    expect(judge("\"aud\":\"Books\"", &plain, NULL), TR_JWT_AUDIENCE);
+    expect(judge("\"aud\":\"books films\"", &plain, NULL), TR_JWT_AUDIENCE);
+    expect(judge("\"aud\":[]", &plain, NULL), TR_JWT_AUDIENCE);
+    expect(judge("\"aud\":[\"x\"],\"y\":[\"books\"],\"z\":\"books\"", &plain, NULL),
+           TR_JWT_AUDIENCE);
+    expect(judge("\"x\":{\"aud\":\"books\"}", &plain, NULL), TR_JWT_AUDIENCE);
+    expect(judge("\"aud\":null", &plain, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"aud\":7", &plain, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"aud\":{\"books\":\"books\"}", &plain, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"aud\":[\"books\",7]", &plain, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"aud\":[[\"books\"]]", &plain, NULL), TR_JWT_CLAIMS);
+    /* "any" is explicit */
+    expect(judge("", &any, NULL), TR_JWT_OK);
+    expect(judge("\"aud\":\"x\"", &any, NULL), TR_JWT_OK);
+    expect(judge("\"aud\":7", &any, NULL), TR_JWT_OK);
+    struct tr_jwt_rules nobody = plain;
+    nobody.audience_count = 0;
+    expect(judge("\"aud\":\"books\"", &nobody, NULL), TR_JWT_AUDIENCE);
+}
+
+static void dates_are_judged_with_skew(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *exp, *nbf;
+        int64_t now;
+        enum tr_jwt_result want;
+        int64_t until;
+    } cases[] = {
+        {"1000", NULL, 1059, TR_JWT_OK, 1060},
+        {"1000", NULL, 1060, TR_JWT_EXPIRED, 0},
+        {"1000.5", NULL, 1060, TR_JWT_OK, 1061},
+        {"1000.5", NULL, 1061, TR_JWT_EXPIRED, 0},
+        {"1e3", NULL, 1059, TR_JWT_OK, 1060},
+        {"0", NULL, 59, TR_JWT_OK, 60},
+        {"0", NULL, 60, TR_JWT_EXPIRED, 0},
+        {"-0", NULL, 60, TR_JWT_EXPIRED, 0},
+        {"-1000", NULL, 0, TR_JWT_EXPIRED, 0},
+        {"1e300", NULL, 5, TR_JWT_OK, INT64_MAX},
+        {"-1e300", NULL, 5, TR_JWT_EXPIRED, 0},
+        {"9223372036854775807", NULL, 5, TR_JWT_OK, INT64_MAX},
+        {"123456789012345678901234567890", NULL, 5, TR_JWT_OK, INT64_MAX},
+        {"5000", "2000", 1940, TR_JWT_OK, 5060},
+        {"5000", "2000", 1939, TR_JWT_NOT_YET, 0},
+        {"5000", "2000.25", 1940, TR_JWT_NOT_YET, 0},
+        {"5000", "2000.25", 1941, TR_JWT_OK, 5060},
+        {"5000", "1e300", 1940, TR_JWT_NOT_YET, 0},
+        {"5000", "-1e300", 1940, TR_JWT_OK, 5060},
+        {"1000", "2000", 1500, TR_JWT_EXPIRED, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char payload[256];
+        struct tr_jwt *jwt = NULL;
+        (void)snprintf(payload, sizeof payload, "{\"iss\":\"i\",\"exp\":%s%s%s}", cases[i].exp,
+                       cases[i].nbf ? ",\"nbf\":" : "", cases[i].nbf ? cases[i].nbf : "");
+        enum tr_jwt_result got = judge_at(payload, &any, cases[i].now, &jwt);
+        if (got != cases[i].want)
+            fail_msg("%s at %lld: %s", payload, (long long)cases[i].now, tr_jwt_result_name(got));
+        if (jwt)
+            assert_int_equal(jwt->valid_until_s, cases[i].until);
+        tr_jwt_unref(jwt);
+    }
+}
+
+static void dates_are_finite_numbers(void **state)
+{
+    (void)state;
+    static const char *const not_dates[] = {"null", "\"1700000100\"", "true",  "[1700000100]",
+                                            "{}",   "1e400",          "-1e400"};
+    for (size_t i = 0; i < sizeof not_dates / sizeof not_dates[0]; i++)
+        for (int which = 0; which < 3; which++) {
+            static const char *const names[] = {"exp", "nbf", "iat"};
+            char payload[128];
+            (void)snprintf(payload, sizeof payload, "{\"iss\":\"i\",\"%s\":%s%s}", names[which],
+                           not_dates[i], which ? ",\"exp\":1700000100" : "");
+            enum tr_jwt_result got = judge_at(payload, &any, NOW, NULL);
+            if (got != TR_JWT_CLAIMS)
+                fail_msg("%s: %s", payload, tr_jwt_result_name(got));
+        }
+    expect(judge_at("{\"iss\":\"i\"}", &any, NOW, NULL), TR_JWT_CLAIMS);
+    expect(judge_at("{\"iss\":\"i\",\"x\":{\"exp\":1700000100}}", &any, NOW, NULL), TR_JWT_CLAIMS);
+    expect(judge_at("{\"iss\":\"i\",\"exp\":NaN}", &any, NOW, NULL), TR_JWT_MALFORMED);
+    /* when a token was issued decides nothing */
+    expect(judge("\"iat\":9999999999", &any, NULL), TR_JWT_OK);
+    expect(judge("\"iat\":-1.5", &any, NULL), TR_JWT_OK);
+}
+
+static void names_are_there_once(void **state)
+{
+    (void)state;
+    expect(judge("\"sub\":\"a\",\"sub\":\"a\"", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"sub\":\"a\",\"\\u0073ub\":\"b\"", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"exp\":1700000100", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"iss\":\"i\"", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"a\":{\"b\":1,\"c\":2,\"b\":3}", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"a\":[{\"b\":1,\"b\":3}]", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"a\":{\"b\":{\"b\":{\"b\":{\"b\":{\"b\":{\"b\":1,\"b\":2}}}}}}", &any, NULL),
+           TR_JWT_CLAIMS);
+    expect(judge("\"a\":{\"b\":1},\"c\":{\"b\":1},\"d\":[{\"b\":1},{\"b\":1}],\"b\":{\"a\":1}",
+                 &any, NULL),
+           TR_JWT_OK);
+    /* two ways to say one flattened name */
+    expect(judge("\"a.b\":1,\"a\":{\"b\":2}", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"a\":{\"b\":2},\"a.b\":1", &any, NULL), TR_JWT_CLAIMS);
+    expect(judge("\"a\":{\"b.c\":2,\"b\":{\"c\":1}}", &any, NULL), TR_JWT_CLAIMS);
+}
+
+static void names_of_open_objects_are_bounded(void **state)
+{
+    (void)state;
+    struct tr_buf b;
+    for (int n = 253; n <= 255; n++) { /* beside iss, exp and x itself: 256 */
+        tr_buf_init(&b);
+        put_text(&b, "\"x\":{");
+        for (int i = 0; i < n; i++)
+            assert_int_equal(tr_buf_printf(&b, "%s\"%d\":0", i ? "," : "", i), 0);
+        put_text(&b, "}");
+        assert_int_equal(tr_buf_push(&b, 0), 0);
+        expect(judge(b.ptr, &any, NULL), n > 253 ? TR_JWT_CLAIMS : TR_JWT_OK);
+        tr_buf_fini(&b);
+    }
+    tr_buf_init(&b); /* those of closed ones are forgotten */
+    put_text(&b, "\"x\":[");
+    for (int i = 0; i < 600; i++)
+        put_text(&b, i ? ",{\"a\":1}" : "{\"a\":1}");
+    assert_int_equal(tr_buf_append(&b, TR_SPAN("]\0")), 0);
+    expect(judge(b.ptr, &any, NULL), TR_JWT_OK);
+    tr_buf_fini(&b);
+}
+
+/* name=value|value;name=... of all claims but iss and exp. */
+static void flattened(const char *more, const char *want)
+{
+    struct tr_jwt *jwt = NULL;
+    struct tr_buf b;
+    tr_buf_init(&b);
+    expect(judge(more, &any, &jwt), TR_JWT_OK);
+    for (uint32_t i = 0; i < jwt->claims.count; i++) {
+        const struct tr_claim *c = &jwt->claims.items[i];
+        assert_ptr_equal(tr_claims_find(&jwt->claims, c->name), c);
+        if (tr_span_eq(c->name, TR_SPAN("iss")) || tr_span_eq(c->name, TR_SPAN("exp")))
+            continue;
+        if (b.len)
+            put_text(&b, ";");
+        assert_int_equal(tr_buf_append(&b, c->name), 0);
+        put_text(&b, "=");
+        for (uint32_t k = 0; k < c->count; k++) {
+            if (k)
+                put_text(&b, "|");
+            assert_int_equal(tr_buf_append(&b, c->values[k]), 0);
+        }
+    }
+    assert_int_equal(tr_buf_push(&b, 0), 0);
+    assert_string_equal(b.ptr, want);
+    tr_buf_fini(&b);
+    tr_jwt_unref(jwt);
+}
+
+static void claims_become_flat_text(void **state)
+{
+    (void)state;
+    flattened("", "");
+    flattened("\"sub\":\"me\"", "sub=me");
+    flattened("\"a\":1,\"b\":-1.50e3,\"c\":18446744073709551616,\"d\":true,\"e\":false",
+              "a=1;b=-1.50e3;c=18446744073709551616;d=true;e=false");
+    flattened("\"a\":null,\"b\":\"\",\"c\":[],\"d\":{}", "b=;c=");
+    flattened("\"a\":[\"x\",\"y\",3,true,null]", "a=x|y|3|true");
+    flattened("\"a\":[\"x\",[\"y\"],{\"z\":1},\"w\"],\"b\":2", "a=x|w;b=2");
+    flattened("\"realm_access\":{\"roles\":[\"a\",\"b\"],\"n\":1},\"c\":2",
+              "realm_access.roles=a|b;realm_access.n=1;c=2");
+    flattened("\"a\":{\"b\":{\"c\":{\"d\":1,\"e\":{\"f\":2},\"g\":[3]}}},\"h\":4",
+              "a.b.c.d=1;a.b.c.g=3;h=4");
+    flattened("\"a\":{\"b\":[{\"c\":1},2,[[3]]],\"d\":5},\"e\":6", "a.b=2;a.d=5;e=6");
+    flattened("\"\":1,\"a\":{\"\":2,\"b\":3}", "=1;a.=2;a.b=3");
+    flattened("\"t\":\"a\\u00e9\\n\\\"\",\"\\u0061\":{\"\\u0062\":\"\\u0063\"}",
+              "t=a\xc3\xa9\n\";a.b=c");
+}
+
+static void registered_claims_are_at_hand(void **state)
+{
+    (void)state;
+    struct tr_jwt *jwt = NULL;
+    expect(judge("\"sub\":\"me\",\"scope\":\"books.read  books.write \",\"scp\":[\"x\",\"y\"]",
+                 &any, &jwt),
+           TR_JWT_OK);
+    assert_span_equal(jwt->issuer, "i");
+    assert_span_equal(jwt->subject, "me");
+    assert_int_equal(jwt->scope_count, 4);
+    assert_span_equal(jwt->scopes[0], "books.read");
+    assert_span_equal(jwt->scopes[1], "books.write");
+    assert_span_equal(jwt->scopes[2], "x");
+    assert_span_equal(jwt->scopes[3], "y");
+    assert_int_equal(jwt->refs, 1);
+    tr_jwt_unref(tr_jwt_ref(jwt));
+    tr_jwt_unref(jwt);
+    expect(judge("\"scope\":[\"a\",\"b c\",7,true,null,[\"d\"]],\"sub\":[\"a\",\"b\"]", &any, &jwt),
+           TR_JWT_OK);
+    assert_int_equal(jwt->subject.len, 0);
+    assert_int_equal(jwt->scope_count, 5);
+    assert_span_equal(jwt->scopes[2], "c");
+    assert_span_equal(jwt->scopes[4], "true");
+    tr_jwt_unref(jwt);
+    expect(judge("\"scope\":\"\",\"scp\":{\"a\":\"b\"},\"x\":{\"scope\":\"a\"}", &any, &jwt),
+           TR_JWT_OK);
+    assert_int_equal(jwt->scope_count, 0);
+    assert_int_equal(jwt->subject.len, 0);
+    tr_jwt_unref(jwt);
+}
+
+/* Claims beyond the bound are left out, those of the top level last. */
+static void claims_have_bounds(void **state)
+{
+    (void)state;
+    struct tr_jwt *jwt = NULL;
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_text(&b, "\"n\":{");
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(tr_buf_printf(&b, "%s\"%d\":%d", i ? "," : "", i, i), 0);
+    put_text(&b, "},\"sub\":\"me\"");
+    assert_int_equal(tr_buf_push(&b, 0), 0);
+    expect(judge(b.ptr, &any, &jwt), TR_JWT_OK);
+    assert_int_equal(jwt->claims.count, TR_JWT_CLAIMS_MAX);
+    assert_span_equal(jwt->subject, "me"); /* though it came last */
+    assert_non_null(tr_claims_find(&jwt->claims, TR_SPAN("n.60")));
+    assert_null(tr_claims_find(&jwt->claims, TR_SPAN("n.61")));
+    tr_jwt_unref(jwt);
+    b.len--;
+    for (int i = 0; i < 80; i++)
+        assert_int_equal(tr_buf_printf(&b, ",\"t%d\":[%d,\"x\"]", i, i), 0);
+    assert_int_equal(tr_buf_push(&b, 0), 0);
+    expect(judge(b.ptr, &any, &jwt), TR_JWT_OK);
+    assert_int_equal(jwt->claims.count, TR_JWT_CLAIMS_MAX);
+    assert_null(tr_claims_find(&jwt->claims, TR_SPAN("n.0")));
+    assert_non_null(tr_claims_find(&jwt->claims, TR_SPAN("t60")));
+    assert_null(tr_claims_find(&jwt->claims, TR_SPAN("t61")));
+    tr_jwt_unref(jwt);
+    for (int more = 0; more < 2; more++) { /* names, too */
+        tr_buf_clear(&b);
+        put_text(&b, "\"n\":{\"");
+        for (int i = 0; i < TR_JWT_CLAIM_NAME_MAX - 2 + more; i++)
+            put_text(&b, "k");
+        put_text(&b, "\":1,\"m\":2},\"o\":3");
+        assert_int_equal(tr_buf_push(&b, 0), 0);
+        expect(judge(b.ptr, &any, &jwt), TR_JWT_OK);
+        assert_int_equal(jwt->claims.count, 5 - more);
+        assert_non_null(tr_claims_find(&jwt->claims, TR_SPAN("n.m")));
+        assert_non_null(tr_claims_find(&jwt->claims, TR_SPAN("o")));
+        tr_jwt_unref(jwt);
+    }
+    tr_buf_fini(&b);
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    (void)state;
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_token(
+        &b, W_SECRET, TR_JWA_HS256, "{\"\\u0061lg\":\"HS256\"}",
+        TR_SPAN("{\"iss\":\"i\",\"exp\":1700000100,\"s\\u0075b\":\"\\u0061\",\"x\":[\"\\n\"]}"));
+    enum tr_jwt_result result = TR_JWT_NOMEM;
+    uint64_t n = 1;
+    for (; result && n < 50; n++) {
+        struct tr_jwt *jwt = NULL;
+        tr_alloc_fail_after(n);
+        result = tr_jwt_verify(tr_buf_span(&b), &any, secret, NOW, &jwt);
+        tr_alloc_fail_after(0);
+        assert_true(result == TR_JWT_OK ? jwt != NULL : result == TR_JWT_NOMEM && !jwt);
+        tr_jwt_unref(jwt);
+    }
+    expect(result, TR_JWT_OK);
+    assert_true(n > 4); /* the header's escapes, those of both walks, the block */
+    tr_buf_fini(&b);
+}
+
+static void results_have_names_and_texts_without_secrets(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TR_JWT__COUNT; i++) {
+        enum tr_jwt_result r = (enum tr_jwt_result)i;
+        assert_true(strlen(tr_jwt_result_name(r)) > 1);
+        assert_true(tr_jwt_result_text(r).len > 5);
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(tr_jwt_result_name(r),
+                                    tr_jwt_result_name((enum tr_jwt_result)k));
+        enum tr_err want = r == TR_JWT_OK                               ? TR_OK
+                           : r == TR_JWT_EXPIRED || r == TR_JWT_NOT_YET ? TR_ERR_AUTH_EXPIRED
+                           : r == TR_JWT_NOMEM                          ? TR_ERR_NOMEM
+                                                                        : TR_ERR_AUTH_INVALID;
+        assert_int_equal(tr_jwt_result_err(r), want);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(examples_of_rfc_7515_are_judged),
+        cmocka_unit_test(the_example_of_rfc_8037_is_good),
+        cmocka_unit_test(every_algorithm_of_rfc_7518_verifies),
+        cmocka_unit_test(a_public_key_is_no_secret),
+        cmocka_unit_test(none_is_no_algorithm),
+        cmocka_unit_test(keys_that_a_token_brings_are_not_looked_at),
+        cmocka_unit_test(an_unknown_kid_is_a_result_of_its_own),
+        cmocka_unit_test(a_key_serves_its_own_alg_only),
+        cmocka_unit_test(without_kid_the_right_key_is_found_among_eight),
+        cmocka_unit_test(headers_are_strict),
+        cmocka_unit_test(a_kid_has_a_bound),
+        cmocka_unit_test(the_three_parts_are_strict),
+        cmocka_unit_test(huge_tokens_are_refused_unread),
+        cmocka_unit_test(payloads_are_objects),
+        cmocka_unit_test(the_issuer_is_exact_and_judged_before_keys),
+        cmocka_unit_test(one_audience_must_be_right),
+        cmocka_unit_test(dates_are_judged_with_skew),
+        cmocka_unit_test(dates_are_finite_numbers),
+        cmocka_unit_test(names_are_there_once),
+        cmocka_unit_test(names_of_open_objects_are_bounded),
+        cmocka_unit_test(claims_become_flat_text),
+        cmocka_unit_test(registered_claims_are_at_hand),
+        cmocka_unit_test(claims_have_bounds),
+        cmocka_unit_test(each_allocation_may_fail),
+        cmocka_unit_test(results_have_names_and_texts_without_secrets),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
