@@ -18,6 +18,7 @@ struct meter {
 
 struct grpc {
     struct meter up, down;
+    bool waits; /* the call begins when the message is there */
 };
 
 static enum tr_err meter_take(struct meter *m, struct tr_span data)
@@ -55,7 +56,9 @@ static enum tr_err begin(struct tr_exchange *x)
                              .oversized = TR_ERR_UPSTREAM_OVERSIZED};
     x->grpc = g;
     x->req = tr_bufpool_get(x->w->h->bufs);
-    enum tr_err err = tr_exchange_acquire(x);
+    /* the message decides where the call goes: it is waited for */
+    g->waits = x->route->upstream->conf->hash_on == TR_HASH_ON_FIELD && !x->streaming_in;
+    enum tr_err err = g->waits ? TR_OK : tr_exchange_acquire(x);
     if (err)
         return err;
     if (x->hs->head.expect_continue)
@@ -63,10 +66,16 @@ static enum tr_err begin(struct tr_exchange *x)
     return TR_OK;
 }
 
+static enum tr_err acquire_late(struct tr_exchange *x, struct grpc *g)
+{
+    g->waits = false;
+    return tr_exchange_acquire(x);
+}
+
 static enum tr_err on_body(struct tr_exchange *x, struct tr_span data)
 {
     struct grpc *g = x->grpc;
-    if (!x->call_open)
+    if (!x->call_open && !g->waits)
         return TR_OK;
     enum tr_err err = meter_take(&g->up, data);
     if (err)
@@ -78,7 +87,9 @@ static enum tr_err on_body(struct tr_exchange *x, struct tr_span data)
         tr_ucall_compact(&x->call);
     }
     err = tr_buf_append(&x->req, data);
-    if (!err)
+    if (!err && g->waits && g->up.left == 0 && g->up.header_len == 0)
+        err = acquire_late(x, g);
+    if (!err && x->call_open)
         tr_ucall_commit(&x->call, false);
     x->last_message_ns = tr_loop_now_ns(x->w->h->loop);
     return err;
@@ -86,11 +97,16 @@ static enum tr_err on_body(struct tr_exchange *x, struct tr_span data)
 
 static enum tr_err on_body_end(struct tr_exchange *x)
 {
-    const struct grpc *g = x->grpc;
-    if (!x->call_open)
+    struct grpc *g = x->grpc;
+    if (!x->call_open && !g->waits)
         return TR_OK;
     if (g->up.left || g->up.header_len) /* the client ends within a message */
         return TR_ERR_BAD_GRPC_FRAME;
+    if (g->waits) {
+        enum tr_err err = acquire_late(x, g);
+        if (err)
+            return err;
+    }
     tr_ucall_commit(&x->call, true);
     return TR_OK;
 }

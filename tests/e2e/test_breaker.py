@@ -1,0 +1,207 @@
+"""The circuit breaker of an upstream, in both dialects."""
+import socket
+
+import pytest
+
+from env.build import wait_until
+from env.faulty import DIALECTS, FaultyBackend
+from env.gateway import base_config
+
+
+@pytest.fixture
+def backends():
+    """backends(n): that many gRPC servers that fail on command."""
+    made = []
+
+    def make(n=1, **options):
+        made.extend([FaultyBackend(name=f"b{len(made) + i}", **options) for i in range(n)])
+        return made[-n:]
+    yield make
+    for b in made:
+        b.stop()
+
+
+@pytest.fixture(params=["rest", "native"])
+def client(request):
+    """client(gateway): a client of the dialect under test."""
+    made = []
+
+    def make(gateway):
+        made.append(DIALECTS[request.param](gateway))
+        return made[-1]
+    make.native = request.param == "native"
+    yield make
+    for c in made:
+        c.close()
+
+
+def config(*endpoints, policies=None, workers=1, **breaker):
+    breaker = {"failure_ratio": 0.5, "minimum_requests": 10, "window": "60s", "open_for": "60s", "probes": 3, **breaker}
+    return base_config([], workers=workers, policies=policies or {},
+                       upstreams={"main": {"endpoints": list(endpoints), "circuit_breaker": breaker}})
+
+
+def state(gateway):
+    return gateway.metric("transom_upstream_breaker_state", upstream="main")
+
+
+def opened(gateway):
+    return gateway.metric("transom_upstream_breaker_opened_total", upstream="main")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_an_open_breaker_refuses_at_once_and_the_backend_hears_nothing(start, backends, client):
+    b, = backends()
+    gateway = start(config(b.endpoint))
+    c = client(gateway)
+    b.fault = 14
+    assert [c.echo().code for _ in range(10)] == [14] * 10
+    assert len(b.calls) == 10
+    assert state(gateway) == 2 and opened(gateway) == 1
+    for _ in range(5):
+        a = c.echo()
+        assert a.code == 14 and a.status in (None, 503)
+        assert a.reason in ("BREAKER_OPEN", None) and (client.native or a.reason == "BREAKER_OPEN")
+        assert 1 <= int(a.retry_after) <= 67
+    assert len(b.calls) == 10
+    assert gateway.metric("transom_upstream_breaker_refused_total", upstream="main") == 5
+    assert gateway.errors("BREAKER_OPEN") == 5
+
+
+def test_the_ratio_is_of_failures(start, backends, client):
+    b, = backends()
+    gateway = start(config(b.endpoint))
+    c = client(gateway)
+    assert [c.echo().code for _ in range(11)] == [0] * 11
+    b.fault = 14
+    assert [c.echo().code for _ in range(10)] == [14] * 10
+    assert state(gateway) == 0
+    c.echo()
+    assert state(gateway) == 2
+
+
+@pytest.mark.parametrize("code", range(1, 17))
+def test_what_counts_is_the_grpc_status(start, backends, code):
+    b, = backends()
+    gateway = start(config(b.endpoint, minimum_requests=3))
+    c = DIALECTS["rest"](gateway)
+    b.fault = code
+    for _ in range(5):
+        c.echo()
+    c.close()
+    assert state(gateway) == (2 if code in (2, 13, 14) else 0)
+    assert len(b.calls) == (3 if code in (2, 13, 14) else 5)
+
+
+def test_our_deadline_counts(start, backends, client):
+    b, = backends()
+    gateway = start(config(b.endpoint, minimum_requests=3, policies={"*": {"timeout": "200ms"}}))
+    c = client(gateway)
+    assert [c.sleep(30).code for _ in range(3)] == [4] * 3
+    a = c.sleep(30)
+    assert a.code == 14 and state(gateway) == 2
+
+
+def test_connect_errors_count(start, client):
+    gateway = start(config(f"127.0.0.1:{free_port()}", minimum_requests=3))
+    c = client(gateway)
+    assert [c.echo().code for _ in range(3)] == [14] * 3
+    with gateway.counts("BREAKER_OPEN"):
+        c.echo()
+
+
+def test_a_client_that_leaves_does_not_count(start, backends, client):
+    b, = backends()
+    gateway = start(config(b.endpoint, minimum_requests=3))
+    c = client(gateway)
+    for i in range(6):
+        c.leave(headers=[("x-test-hold", "h")], when=lambda: wait_until("it is there", lambda: len(b.calls) == i + 1, 20))
+    wait_until("all were cancelled", lambda: all(call.ended.is_set() for call in b.calls), 20)
+    wait_until("the gateway is done", lambda: gateway.metric("transom_requests_in_flight") == 0, 20)
+    assert c.echo().code == 0
+    assert state(gateway) == 0 and opened(gateway) == 0
+
+
+def test_it_closes_when_probes_succeed(start, backends, client):
+    b, = backends()
+    gateway = start(config(b.endpoint, open_for="300ms"))
+    c = client(gateway)
+    b.fault = 14
+    for _ in range(10):
+        c.echo()
+    assert opened(gateway) == 1
+    b.fault = None
+    wait_until("a probe is let through", lambda: c.echo().code == 0, 20)
+    assert [c.echo().code for _ in range(20)] == [0] * 20
+    assert state(gateway) == 0 and opened(gateway) == 1
+
+
+def test_a_failed_probe_opens_it_again(start, backends, client):
+    b, = backends()
+    gateway = start(config(b.endpoint, open_for="200ms"))
+    c = client(gateway)
+    b.fault = 14
+    for _ in range(10):
+        c.echo()
+    sent = 10
+
+    def probes():
+        nonlocal sent
+        c.echo()
+        sent += 1
+        return opened(gateway) >= 4
+    wait_until("three probes failed", probes, 20)
+    assert len(b.calls) == 13
+    assert sent > 13 and gateway.metric("transom_upstream_breaker_refused_total", upstream="main") == sent - 13
+
+
+def test_a_probe_that_is_cancelled_gives_its_slot_back(start, backends, client):
+    b, = backends()
+    gateway = start(config(b.endpoint, open_for="1s", probes=1, minimum_requests=3))
+    c = client(gateway)
+    b.fault = 14
+    for _ in range(3):
+        c.echo()
+    b.fault = None
+    hold = [("x-test-hold", "h")]
+
+    def probed():
+        c.leave(headers=hold, when=lambda: wait_until("it was refused or is there", lambda: len(b.calls) > 3 or
+                                                      gateway.metric("transom_requests_in_flight") == 0, 20))
+        return len(b.calls) > 3
+    wait_until("a probe is with the backend", probed, 20)
+    wait_until("it was cancelled", lambda: b.calls[-1].ended.is_set(), 20)
+    wait_until("another one closes it", lambda: c.echo().code == 0, 20)
+    assert state(gateway) == 0
+
+
+def test_workers_share_it(start, backends):
+    b, = backends()
+    gateway = start(config(b.endpoint, workers=2, minimum_requests=40))
+    clients = [DIALECTS["rest"](gateway) for _ in range(20)]  # spread over the workers
+    b.fault = 14
+    for _ in range(2):
+        for c in clients:
+            assert c.echo().reason is None
+    assert len(b.calls) == 40 and opened(gateway) == 1
+    assert [c.echo().reason for c in clients] == ["BREAKER_OPEN"] * 20
+    for c in clients:
+        c.close()
+    assert len(b.calls) == 40
+
+
+def test_it_is_off_without_its_key(start, backends):
+    b, = backends()
+    gateway = start(base_config([b.endpoint], workers=1))
+    c = DIALECTS["rest"](gateway)
+    b.fault = 14
+    for _ in range(60):
+        c.echo()
+    c.close()
+    assert len(b.calls) == 60
+    assert not [n for n, _ in gateway.metrics() if n.startswith("transom_upstream_breaker_state")]
