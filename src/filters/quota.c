@@ -1,0 +1,356 @@
+#include "filters/quota.h"
+
+#include "base/alloc.h"
+#include "base/counter.h"
+#include "base/num.h"
+#include "base/rand.h"
+#include "filters/registry.h"
+#include "obs/expo.h"
+#include "pipeline/client_addr.h"
+
+enum result {
+    RESULT_ALLOWED,
+    RESULT_LIMITED,
+    RESULT_FAILED_OPEN,
+    RESULT_FAILED_CLOSED,
+    RESULT_FAILED_LOCAL,
+    RESULT__COUNT
+};
+static const struct tr_span result_names[RESULT__COUNT] = {
+    TR_SPAN_INIT("allowed"), TR_SPAN_INIT("limited"), TR_SPAN_INIT("failed_open"),
+    TR_SPAN_INIT("failed_closed"), TR_SPAN_INIT("failed_local")};
+
+/* What all workers share; made on the control thread. */
+struct shared {
+    struct tr_quota_local *table;
+    const struct tr_snapshot *snap;
+    const struct tr_quota_conf *conf;
+    uint64_t origin_ns; /* of the table's time */
+};
+
+struct worker {
+    struct shared *shared;
+    uint64_t (*counts)[RESULT__COUNT]; /* by name */
+};
+
+struct state {
+    struct tr_quota_ask *asks; /* of the quotas of this phase, in the order of the policy */
+    const struct tr_quota **quotas;
+    const struct tr_quota_tier **tiers;
+    uint32_t count;
+};
+
+/* ---- whose counter, and how much
+ * ------------------------------------------------------------------------- */
+
+static struct tr_span header_value(const struct tr_exchange *x, struct tr_span name)
+{
+    const struct tr_header *h = tr_headers_find_name(&x->hs->head.headers, name);
+    return h ? h->value : TR_SPAN("");
+}
+
+static struct tr_span claim_value(const struct tr_exchange *x, struct tr_span name)
+{
+    const struct tr_claim *c = tr_identity_claim(x->identity, name);
+    return c && c->count ? c->values[0] : TR_SPAN("");
+}
+
+static struct tr_span value_of(struct tr_exchange *x, const struct tr_quota_part *part)
+{
+    switch (part->kind) {
+    case TR_QUOTA_CLAIM:
+        return claim_value(x, part->name);
+    case TR_QUOTA_CONSUMER:
+        return tr_identity_consumer(x->identity);
+    case TR_QUOTA_HEADER:
+        return header_value(x, part->name);
+    case TR_QUOTA_CLIENT_ADDRESS:
+        return tr_client_addr_text(x);
+    case TR_QUOTA_METHOD:
+        return x->route->rpc->full_name;
+    case TR_QUOTA_CONSTANT:
+        return part->name;
+    case TR_QUOTA_TIER:
+        return tr_identity_tier(x->identity);
+    }
+    return TR_SPAN("");
+}
+
+static const struct tr_quota_tier *tier_of(struct tr_exchange *x, const struct tr_quota *q)
+{
+    if (q->tier_count) {
+        struct tr_span value = value_of(x, &q->tier_from);
+        for (uint32_t i = 0; i < q->tier_count; i++)
+            if (tr_span_eq(q->tiers[i].value, value))
+                return &q->tiers[i];
+    }
+    return &q->tiers[q->tier_count];
+}
+
+/* The name and each value with its length, so that no two sets of values make one key. */
+static bool make_key(struct tr_exchange *x, const struct tr_quota *q, struct tr_span *ret_key)
+{
+    struct tr_span values[sizeof q->parts / sizeof q->parts[0]];
+    size_t len = q->name.len;
+    for (uint32_t i = 0; i < q->part_count; i++) {
+        values[i] = value_of(x, &q->parts[i]);
+        len += TR_NUM_MAX + 2 + values[i].len;
+    }
+    char *p = tr_arena_alloc(&x->hs->arena, len + 1), *w = p;
+    if (!p)
+        return false;
+    memcpy(w, q->name.ptr, q->name.len);
+    w += q->name.len;
+    for (uint32_t i = 0; i < q->part_count; i++) {
+        *w++ = ' ';
+        w += tr_num_u64(w, values[i].len);
+        *w++ = ':';
+        if (values[i].len)
+            memcpy(w, values[i].ptr, values[i].len);
+        w += values[i].len;
+    }
+    *ret_key = tr_span(p, (size_t)(w - p));
+    return true;
+}
+
+static bool make_asks(struct tr_exchange *x, const struct tr_quotas *all, bool early,
+                      struct state *s)
+{
+    uint32_t n = early ? all->early : all->count - all->early;
+    s->asks = tr_arena_calloc(&x->hs->arena, n, sizeof *s->asks);
+    s->quotas = tr_arena_alloc(&x->hs->arena, n * sizeof(void *));
+    s->tiers = tr_arena_alloc(&x->hs->arena, n * sizeof(void *));
+    if (!s->asks || !s->quotas || !s->tiers)
+        return false;
+    for (uint32_t i = 0; i < all->count; i++) {
+        const struct tr_quota *q = &all->items[i];
+        if (q->early != early)
+            continue;
+        s->quotas[s->count] = q;
+        s->tiers[s->count] = tier_of(x, q);
+        s->asks[s->count].gcra = s->tiers[s->count]->gcra;
+        if (!make_key(x, q, &s->asks[s->count].key))
+            return false;
+        s->count++;
+    }
+    return true;
+}
+
+/* ---- the check
+ * ------------------------------------------------------------------------------------------- */
+
+static uint64_t now_of(const struct tr_exchange *x, const struct shared *shared)
+{
+    uint64_t now = tr_loop_now_ns(x->w->h->loop);
+    return now > shared->origin_ns ? now - shared->origin_ns : 0;
+}
+
+static void count(struct worker *w, const struct tr_quota *q, enum result r)
+{
+    tr_count(&w->counts[q->index][r]);
+}
+
+static enum tr_verdict refuse(struct tr_exchange *x, struct worker *w, struct state *s)
+{
+    uint64_t wait_ns = 0;
+    const struct tr_quota *by = NULL;
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (s->asks[i].result.retry_after_ns == 0)
+            continue;
+        by = by ? by : s->quotas[i];
+        count(w, s->quotas[i], RESULT_LIMITED);
+        if (s->asks[i].result.retry_after_ns > wait_ns)
+            wait_ns = s->asks[i].result.retry_after_ns;
+    }
+    struct tr_span name = by ? by->name : TR_SPAN("");
+    (void)tr_fail(tr_exchange_status(x), TR_ERR_QUOTA_EXCEEDED, "the quota \"%.*s\" is used up",
+                  (int)name.len, name.ptr);
+    char *p = tr_arena_alloc(&x->hs->arena, TR_NUM_MAX);
+    if (p && wait_ns != UINT64_MAX) {
+        size_t n = tr_num_u64(p, (wait_ns + 999999999) / 1000000000);
+        (void)!tr_exchange_header(x, TR_SPAN("retry-after"), tr_span(p, n), TR_TOKEN_NONE);
+    }
+    return TR_FAIL;
+}
+
+static enum tr_verdict admitted(struct worker *w, const struct state *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        count(w, s->quotas[i], RESULT_ALLOWED);
+    return TR_CONTINUE;
+}
+
+static enum tr_verdict check(struct tr_exchange *x, struct state *s, bool early)
+{
+    const struct tr_quotas *all = x->policy->slots[TR_POLICY_QUOTA];
+    struct worker *w = tr_filter_worker(x, TR_FILTER_QUOTA); /* of both filters */
+    if (!all || !w || (early ? all->early : all->count - all->early) == 0)
+        return TR_CONTINUE;
+    if (!make_asks(x, all, early, s)) {
+        (void)tr_fail(tr_exchange_status(x), TR_ERR_NOMEM, "out of memory");
+        return TR_FAIL;
+    }
+    if (!tr_quota_local_check(w->shared->table, s->asks, s->count, x->policy->quota_cost,
+                              now_of(x, w->shared)))
+        return refuse(x, w, s);
+    return admitted(w, s);
+}
+
+static enum tr_verdict on_request(struct tr_exchange *x, void *state)
+{
+    return check(x, state, false);
+}
+
+static enum tr_verdict on_request_early(struct tr_exchange *x, void *state)
+{
+    return check(x, state, true);
+}
+
+/* ---- what is told to the client
+ * --------------------------------------------------------------------------- */
+
+#define MEMBER_MAX (2 * TR_NUM_MAX + 16)
+
+static void on_response(struct tr_exchange *x, void *state)
+{
+    const struct state *s = state;
+    size_t len = 0, policy_len = 0;
+    if (!s || s->count == 0)
+        return;
+    for (uint32_t i = 0; i < s->count; i++) {
+        len += s->quotas[i]->name.len + MEMBER_MAX;
+        policy_len += s->tiers[i]->policy_text.len + 2;
+    }
+    char *p = tr_arena_alloc(&x->hs->arena, len + policy_len);
+    if (!p)
+        return;
+    char *w = p, *policy = p + len, *pw = policy;
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct tr_quota *q = s->quotas[i];
+        const struct tr_gcra_result *r = &s->asks[i].result;
+        if (i) {
+            *w++ = ',';
+            *w++ = ' ';
+            *pw++ = ',';
+            *pw++ = ' ';
+        }
+        *w++ = '"';
+        memcpy(w, q->name.ptr, q->name.len);
+        w += q->name.len;
+        memcpy(w, "\";r=", 4);
+        w += 4;
+        w += tr_num_u64(w, r->remaining);
+        memcpy(w, ";t=", 3);
+        w += 3;
+        w += tr_num_u64(w, (r->reset_ns + 999999999) / 1000000000);
+        memcpy(pw, s->tiers[i]->policy_text.ptr, s->tiers[i]->policy_text.len);
+        pw += s->tiers[i]->policy_text.len;
+    }
+    (void)!tr_exchange_header(x, TR_SPAN("ratelimit-policy"),
+                              tr_span(policy, (size_t)(pw - policy)), TR_TOKEN_NONE);
+    (void)!tr_exchange_header(x, TR_SPAN("ratelimit"), tr_span(p, (size_t)(w - p)), TR_TOKEN_NONE);
+}
+
+/* ---- what lives longer
+ * ------------------------------------------------------------------------------------ */
+
+static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
+{
+    struct tr_quota_conf *conf = TR_ARENA_NEW(&snap->arena, struct tr_quota_conf);
+    if (!conf)
+        return TR_ERR_NOMEM;
+    *ret_conf = conf;
+    return tr_quota_compile(snap, conf);
+}
+
+static enum tr_err control_start(const struct tr_control *control, const struct tr_snapshot *snap,
+                                 void *conf, void **ret_control, struct tr_status *st)
+{
+    const struct tr_quota_conf *c = conf;
+    struct tr_rand rand;
+    (void)st;
+    if (!c || !c->any)
+        return TR_OK;
+    struct shared *s = tr_calloc(1, sizeof *s);
+    if (!s)
+        return TR_ERR_NOMEM;
+    *ret_control = s;
+    *s = (struct shared){.snap = snap, .conf = c, .origin_ns = tr_loop_now_ns(control->loop)};
+    tr_rand_init(&rand);
+    return tr_quota_local_new(snap->config.quota_store.local_entries, tr_rand_u64(&rand),
+                              &s->table);
+}
+
+static void control_stop(void *control)
+{
+    struct shared *s = control;
+    tr_quota_local_free(s->table);
+    tr_free(s);
+}
+
+static void worker_stop(void *worker)
+{
+    struct worker *w = worker;
+    tr_free(w->counts);
+    tr_free(w);
+}
+
+static enum tr_err worker_start(struct tr_pworker *p, void *conf, void *control, void **ret_worker)
+{
+    const struct tr_quota_conf *c = conf;
+    (void)p;
+    if (!control)
+        return TR_OK;
+    struct worker *w = tr_calloc(1, sizeof *w);
+    if (!w)
+        return TR_ERR_NOMEM;
+    *ret_worker = w;
+    w->shared = control;
+    w->counts = tr_calloc(c->name_count, sizeof *w->counts);
+    return w->counts ? TR_OK : TR_ERR_NOMEM;
+}
+
+static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
+                    void *const *workers, uint32_t worker_count)
+{
+    const struct tr_quota_conf *c = conf;
+    const struct shared *s = control;
+    (void)snap;
+    if (!c || !s)
+        return;
+    for (uint32_t n = 0; n < c->name_count; n++) {
+        for (unsigned r = 0; r < RESULT__COUNT; r++) {
+            struct tr_span labels[2] = {c->names[n], result_names[r]};
+            uint64_t sum = 0;
+            for (uint32_t i = 0; i < worker_count; i++) {
+                const struct worker *w = workers[i];
+                sum += w ? __atomic_load_n(&w->counts[n][r], __ATOMIC_RELAXED) : 0;
+            }
+            if (sum)
+                tr_expo_u64(e, TR_METRIC_QUOTA_DECISIONS, labels, sum);
+        }
+    }
+    tr_expo_u64(e, TR_METRIC_QUOTA_EVICTIONS, NULL, tr_quota_local_evictions(s->table));
+}
+
+const struct tr_filter tr_filter_quota = {
+    .name = "quotas",
+    .phase = TR_PHASE_QUOTA,
+    .state_bytes = sizeof(struct state),
+    .on_request = on_request,
+    .on_response = on_response,
+    .prepare = prepare,
+    .control_start = control_start,
+    .control_stop = control_stop,
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+    .metrics = metrics,
+};
+
+const struct tr_filter tr_filter_quota_early = {
+    .name = "quotas before authentication",
+    .phase = TR_PHASE_AUTHN,
+    .state_bytes = sizeof(struct state),
+    .on_request = on_request_early,
+    .on_response = on_response,
+};
