@@ -81,6 +81,21 @@ static void conflict(struct routes *r, const struct tr_route *mine, const struct
                first ? "; the first one serves it" : "");
 }
 
+/* RFC 9110 §9.2.2; the other verbs of that list have no rule. */
+static bool is_idempotent_verb(struct tr_span verb)
+{
+    return tr_span_eq(verb, TR_SPAN("GET")) || tr_span_eq(verb, TR_SPAN("PUT")) ||
+           tr_span_eq(verb, TR_SPAN("DELETE"));
+}
+
+static bool is_idempotent_rule(const struct tr_http_rule *rule)
+{
+    bool all = is_idempotent_verb(rule->verb);
+    for (uint32_t i = 0; all && i < rule->additional_count; i++)
+        all = is_idempotent_verb(rule->additional[i].verb);
+    return all;
+}
+
 static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct tr_policy *policy,
                         const struct tr_http_rule *rule)
 {
@@ -120,6 +135,8 @@ static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct
     route->label = text;
     route->tmpl = tmpl;
     route->plan = plan;
+    route->idempotent =
+        rpc->idempotency != TR_IDEMPOTENCY_UNKNOWN || is_idempotent_verb(rule->verb);
     void *other = NULL;
     if (tr_router_add(snap->router, rule->verb, tmpl, route, &other))
         return;
@@ -129,7 +146,8 @@ static void add_binding(struct routes *r, const struct tr_rpc *rpc, const struct
     }
 }
 
-static void add_native(struct routes *r, const struct tr_rpc *rpc, const struct tr_policy *policy)
+static void add_native(struct routes *r, const struct tr_rpc *rpc, const struct tr_policy *policy,
+                       const struct tr_http_rule *rule)
 {
     struct tr_route *route = route_new(r->b->snap);
     if (!route)
@@ -140,6 +158,7 @@ static void add_native(struct routes *r, const struct tr_rpc *rpc, const struct 
     route->verb = TR_SPAN("POST");
     route->template_text = route->label = rpc->path;
     route->native = true;
+    route->idempotent = rpc->idempotency != TR_IDEMPOTENCY_UNKNOWN || is_idempotent_rule(rule);
 }
 
 static void add_rpc(struct routes *r, const struct tr_rpc *rpc)
@@ -172,7 +191,7 @@ static void add_rpc(struct routes *r, const struct tr_rpc *rpc)
         tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where,
                    "%.*s: additional_bindings inside additional_bindings", (int)rpc->full_name.len,
                    rpc->full_name.ptr);
-    add_native(r, rpc, policy);
+    add_native(r, rpc, policy, rule);
 }
 
 static const struct tr_upstream *find_upstream(const struct tr_snapshot *snap, struct tr_span name)

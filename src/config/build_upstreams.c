@@ -254,6 +254,8 @@ static bool resilience(struct tr_arena *arena, const struct tr_cfg_upstream *cfg
         conf->health = to;
     }
     conf->slow_start_ns = cfg->slow_start;
+    conf->budget =
+        (struct tr_budget_conf){cfg->retry_budget.percent, cfg->retry_budget.min_per_second};
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include "base/base64.h"
 #include "config/config.h"
 #include "http/msg.h"
+#include "upstream/retry.h"
 
 #include <jansson.h>
 
@@ -119,6 +120,23 @@ static void check_header_names(struct tr_policy_set *set, struct tr_span key,
     }
 }
 
+/* The codes of retry.on as bits; without any, UNAVAILABLE. */
+static void compile_retry(struct tr_policy_set *set, struct tr_span key, struct tr_policy *p,
+                          bool report)
+{
+    struct tr_policy_retry *retry = &p->retry;
+    retry->on_codes = retry->on.count ? 0 : tr_retry_code_bit(TR_SPAN("UNAVAILABLE"));
+    for (uint32_t i = 0; i < retry->on.count; i++) {
+        struct tr_span name = retry->on.items[i];
+        uint32_t bit = name.ptr ? tr_retry_code_bit(name) : 0;
+        retry->on_codes |= bit;
+        if (!bit && name.ptr && report)
+            tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+                       "retry.on: \"%.*s\" is not a gRPC code that a failure has", (int)name.len,
+                       name.ptr);
+    }
+}
+
 static void add_rule(struct tr_policy_set *set, struct tr_span key, const json_t *value)
 {
     struct rule r = {.key = key, .value = value};
@@ -143,6 +161,7 @@ static void add_rule(struct tr_policy_set *set, struct tr_span key, const json_t
         tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
                    "success_status must be 200, 201, 202 or 204");
     check_header_names(set, key, checked);
+    compile_retry(set, key, checked, true);
     uint32_t at = set->rule_count;
     while (at > 0 && set->rules[at - 1].rank > r.rank) {
         set->rules[at] = set->rules[at - 1];
@@ -271,6 +290,7 @@ const struct tr_policy *tr_policy_resolve(struct tr_policy_set *set, struct tr_s
     tr_problems_init(&quiet, set->ctx.arena);
     struct tr_keys_ctx ctx = {set->ctx.arena, &quiet, set->ctx.folder};
     tr_keys_parse(&tr_policy_keys, merged, TR_SPAN("/policies"), &ctx, &e->policy);
+    compile_retry(set, TR_SPAN(""), &e->policy, false);
     e->merged = merged; /* RAW members of the policy point into it */
     json_decref(sources);
     e->next = set->effective;

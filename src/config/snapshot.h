@@ -30,6 +30,8 @@ struct tr_route {
     const struct tr_template *tmpl; /* NULL for native */
     const struct tr_plan *plan;     /* NULL for native */
     bool native;
+    bool idempotent; /* may be done twice: by idempotency_level, or by its verb (GET, PUT, DELETE);
+                        native: when all rules of the method are of these verbs */
 };
 
 struct tr_listener_conf {

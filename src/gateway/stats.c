@@ -202,6 +202,25 @@ static void upstream_states(struct tr_expo *e, const struct tr_stats *stats)
     }
 }
 
+static void retries(struct tr_expo *e, const struct tr_snapshot *snap)
+{
+    for (uint32_t u = 0; u < snap->upstream_count; u++) {
+        const struct tr_upstream *up = &snap->upstreams[u];
+        for (int why = TR_RETRY_PLAIN + 1; why < TR_RETRY__COUNT; why++) {
+            struct tr_span labels[] = {up->conf->name,
+                                       tr_span_cstr(tr_retry_why_name((enum tr_retry_why)why))};
+            tr_expo_u64(
+                e, TR_METRIC_RETRIES_REFUSED, labels,
+                atomic_load_explicit(&up->shared->retries.refused[why], memory_order_relaxed));
+        }
+    }
+    for (uint32_t u = 0; u < snap->upstream_count; u++) {
+        const struct tr_upstream *up = &snap->upstreams[u];
+        tr_expo_u64(e, TR_METRIC_TRY_TIMEOUTS, &up->conf->name,
+                    atomic_load_explicit(&up->shared->retries.try_timeouts, memory_order_relaxed));
+    }
+}
+
 static uint64_t resident_bytes(void)
 {
     unsigned long long rss = 0;
@@ -283,6 +302,7 @@ enum tr_err tr_stats_render(struct tr_stats *stats, const struct tr_worker *work
     upstreams(&e, stats, workers);
     upstream_states(&e, stats);
     health_checks(&e, stats, workers);
+    retries(&e, stats->snap);
     process(&e, stats, workers, ready);
     return tr_expo_end(&e);
 }

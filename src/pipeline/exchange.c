@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/counter.h"
 #include "obs/metrics.h"
+#include "pipeline/attempt.h"
 #include "pipeline/chain.h"
 #include "pipeline/deadline.h"
 #include "pipeline/metadata.h"
@@ -103,6 +104,7 @@ static void finish(struct tr_exchange *x)
         tr_exchange_step(x, TR_STEP_FINISH);
     tr_chain_done(x);
     tr_timer_stop(&x->timer);
+    tr_attempt_fini(x);
     tr_relay_count(x);
     if (x->dialect->free)
         x->dialect->free(x);
@@ -200,6 +202,8 @@ static enum tr_err body(struct tr_exchange *x, struct tr_span data)
  * bounded by itself, and must be completed to go anywhere. */
 static bool backend_is_slow(const struct tr_exchange *x)
 {
+    if (x->step == TR_STEP_RETRY)
+        return x->req.len > TR_OUT_HIGH_BYTES;
     if (!x->call_open || !(x->streaming_in || x->route->native))
         return false;
     size_t ready = x->req_open ? x->req_open_at : x->req.len;
@@ -378,6 +382,7 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused,
     x->head_only = hs->head.method == TR_METHOD_HEAD;
     x->body_end = hs->head.end;
     tr_timer_init(&x->timer, w->h->loop, on_timer);
+    tr_attempt_init(x);
     tr_list_push_back(&w->exchanges, &x->node);
     w->exchange_count++;
     tr_exchange_enter(x);

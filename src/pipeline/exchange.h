@@ -81,6 +81,9 @@ struct tr_dialect {
     void (*on_head)(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers,
                     bool end);
     enum tr_err (*on_data)(struct tr_exchange *x, struct tr_span data);
+    /* The attempt failed before a byte of a message came, and is made again: forget its head. May
+     * be NULL. */
+    void (*again)(struct tr_exchange *x);
     /* The call ended properly. */
     void (*on_end)(struct tr_exchange *x, const struct tr_headers *trailers);
     /* Answer with the failure in x->st / x->rpc; no byte of an answer has left. */
@@ -125,6 +128,14 @@ struct tr_exchange {
     size_t req_open_at;         /* where the half-written one begins */
     struct tr_ucall call;
     uint8_t attempts;
+    uint8_t backoffs;            /* since the backend last said when (pipeline/attempt.h) */
+    uint16_t previous_base;      /* grpc-previous-rpc-attempts as the client sent it */
+    uint32_t previous_at;        /* index + 1 of that header in metadata */
+    uint32_t resp_mark;          /* resp_headers before the attempt added to them */
+    struct tr_timer try_timer;   /* the delay of RETRY, else per_try_timeout */
+    struct tr_headers kept_head; /* see head_kept */
+    const struct tr_endpoint_conf *avoid; /* where an attempt has failed */
+    uint64_t avoid_key;
     uint32_t metrics_row;   /* tr_route.index, or TR_METRICS_NO_ROUTE */
     uint64_t call_start_ns; /* of the last attempt; 0: none */
     uint32_t timeout_at;    /* index + 1 of grpc-timeout in metadata */
@@ -162,9 +173,12 @@ struct tr_exchange {
     bool ended;      /* nothing more is to be done: finishes when the outermost callback returns */
     bool gone;       /* the client left */
     bool head_only;  /* HEAD */
-    bool req_open; /* a message is half-written at the end of req: its place must not move, nothing
-                      of it be sent */
-    bool req_dropped; /* bytes of req were dropped: no further attempt */
+    bool req_open;  /* a message is half-written at the end of req: its place must not move, nothing
+                       of it be sent */
+    bool req_ended; /* its last byte stands in req */
+    bool head_kept; /* kept_head is the backend's, which the dialect has not seen yet */
+    bool answer_begun; /* a byte of a message has come: no further attempt */
+    bool req_dropped;  /* bytes of req were dropped: no further attempt */
     bool streaming_in, streaming_out;
     struct tr_buf early; /* body that came while paused */
 };

@@ -1,7 +1,7 @@
 /* Native gRPC (SPEC §8): messages untouched, trailers kept, all four kinds. Frames are only
  * measured, for their limits. */
 #include "base/base64.h"
-#include "pipeline/exchange.h"
+#include "pipeline/attempt.h"
 #include "pipeline/metadata.h"
 #include "pipeline/relay.h"
 #include "pipeline/reply.h"
@@ -75,22 +75,19 @@ static enum tr_err acquire_late(struct tr_exchange *x, struct grpc *g)
 static enum tr_err on_body(struct tr_exchange *x, struct tr_span data)
 {
     struct grpc *g = x->grpc;
-    if (!x->call_open && !g->waits)
+    if (!x->call_open && !g->waits && x->step != TR_STEP_RETRY)
         return TR_OK;
     enum tr_err err = meter_take(&g->up, data);
     if (err)
         return err;
     if (x->policy->max_stream_bytes && x->bytes_in > x->policy->max_stream_bytes)
         return TR_ERR_STREAM_TOO_LARGE;
-    if (x->call.req_pos >= TR_OUT_LOW_BYTES) { /* native calls of every kind are streams of bytes */
-        x->req_dropped = true;
-        tr_ucall_compact(&x->call);
-    }
+    tr_attempt_compact(x); /* native calls of every kind are streams of bytes */
     err = tr_buf_append(&x->req, data);
     if (!err && g->waits && g->up.left == 0 && g->up.header_len == 0)
         err = acquire_late(x, g);
-    if (!err && x->call_open)
-        tr_ucall_commit(&x->call, false);
+    if (!err)
+        tr_attempt_commit(x, false);
     x->last_message_ns = tr_loop_now_ns(x->w->h->loop);
     return err;
 }
@@ -98,7 +95,7 @@ static enum tr_err on_body(struct tr_exchange *x, struct tr_span data)
 static enum tr_err on_body_end(struct tr_exchange *x)
 {
     struct grpc *g = x->grpc;
-    if (!x->call_open && !g->waits)
+    if (!x->call_open && !g->waits && x->step != TR_STEP_RETRY)
         return TR_OK;
     if (g->up.left || g->up.header_len) /* the client ends within a message */
         return TR_ERR_BAD_GRPC_FRAME;
@@ -107,7 +104,7 @@ static enum tr_err on_body_end(struct tr_exchange *x)
         if (err)
             return err;
     }
-    tr_ucall_commit(&x->call, true);
+    tr_attempt_commit(x, true);
     return TR_OK;
 }
 

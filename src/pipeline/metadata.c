@@ -231,7 +231,7 @@ static enum tr_err forwarded(struct tr_exchange *x, struct tr_span name, enum tr
     return value.len ? add(x, name, value, token) : TR_OK;
 }
 
-static uint64_t next_id(struct tr_pworker *w)
+uint64_t tr_metadata_random(struct tr_pworker *w)
 {
     /* xoroshiro128+: ids need to differ, not to be secret */
     uint64_t a = w->id_state[0], b = w->id_state[1], r = a + b;
@@ -253,7 +253,7 @@ static enum tr_err request_id(struct tr_exchange *x)
     if (!p)
         return TR_ERR_NOMEM;
     for (size_t half = 0; half < 2; half++) {
-        uint64_t v = next_id(x->w);
+        uint64_t v = tr_metadata_random(x->w);
         for (size_t i = 0; i < 16; i++, v >>= 4)
             p[half * 16 + i] = hex[v & 15];
     }

@@ -15,4 +15,7 @@ enum tr_err tr_metadata_request(struct tr_exchange *x, struct tr_span content_ty
 enum tr_err tr_metadata_response(struct tr_exchange *x, const struct tr_headers *in,
                                  struct tr_headers *out) TR_MUST_USE;
 
+/* Uniform; for ids and jitter, not for secrets. */
+uint64_t tr_metadata_random(struct tr_pworker *w);
+
 #endif

@@ -1,9 +1,7 @@
 #include "pipeline/relay.h"
 
-#include "base/num.h"
-#include "http/grpc_timeout.h"
 #include "obs/metrics.h"
-#include "pipeline/hash_key.h"
+#include "pipeline/attempt.h"
 #include "pipeline/reply.h"
 
 bool tr_is_grpc_type(struct tr_span content_type)
@@ -142,7 +140,8 @@ static void on_up_head(void *ctx, unsigned http_status, const struct tr_headers 
         if (x->step == TR_STEP_ACQUIRE)
             tr_exchange_step(x, TR_STEP_RELAY);
         x->last_message_ns = tr_loop_now_ns(x->w->h->loop);
-        x->dialect->on_head(x, http_status, headers, end);
+        if (!tr_attempt_head(x, http_status, headers, end))
+            x->dialect->on_head(x, http_status, headers, end);
     }
     tr_exchange_leave(x);
 }
@@ -153,7 +152,8 @@ static void on_up_data(void *ctx, struct tr_span data)
     tr_exchange_enter(x);
     if (!x->ended) {
         x->last_message_ns = tr_loop_now_ns(x->w->h->loop);
-        enum tr_err err = x->dialect->on_data(x, data);
+        tr_attempt_data(x);
+        enum tr_err err = x->ended ? TR_OK : x->dialect->on_data(x, data);
         if (err)
             tr_exchange_fail(x, err);
     }
@@ -192,26 +192,6 @@ void tr_relay_reset_status(uint32_t h2_code, uint8_t *ret_grpc_code, uint16_t *r
     }
 }
 
-/* What was not sent, or refused unread, may go out once more: the whole request must still be
- * there. */
-static bool may_retry(const struct tr_exchange *x, enum tr_err err)
-{
-    return tr_err_info(err)->retry == TR_RETRY_SAFE &&
-           (err == TR_ERR_UPSTREAM_GOAWAY || err == TR_ERR_UPSTREAM_REFUSED) &&
-           x->call.progress != TR_PROGRESS_ANSWERED && x->attempts < 3 && !x->req_dropped &&
-           !x->head_sent;
-}
-
-static enum tr_err retry(struct tr_exchange *x)
-{
-    tr_exchange_step(x, TR_STEP_RETRY);
-    bool end = x->call.req_end;
-    enum tr_err err = tr_exchange_acquire(x);
-    if (!err && end) /* else what is complete is known to the call already */
-        tr_ucall_commit(&x->call, true);
-    return err;
-}
-
 static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code,
                       const struct tr_headers *trailers)
 {
@@ -220,10 +200,8 @@ static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code,
     x->call_open = false;
     if (x->ended) {
         /* the answer was complete, or failed, before */
-    } else if (err && may_retry(x, err)) {
-        err = retry(x);
-        if (err)
-            tr_exchange_fail(x, err);
+    } else if (tr_attempt_end(x, err, h2_code, trailers)) {
+        /* it goes on with another one, or has failed */
     } else if (err == TR_ERR_UPSTREAM_RESET) {
         const struct tr_err_info *info = tr_err_info(err);
         x->end = (struct tr_rpc_end){.code = info->grpc_code,
@@ -243,20 +221,13 @@ static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code,
     tr_exchange_leave(x);
 }
 
-void tr_relay_compact(struct tr_exchange *x)
-{
-    if (!x->call_open || !x->streaming_in || x->req_open || x->call.req_pos < TR_OUT_LOW_BYTES)
-        return;
-    x->req_dropped = true;
-    tr_ucall_compact(&x->call);
-}
-
 static void on_up_writable(void *ctx)
 {
     struct tr_exchange *x = ctx;
     tr_exchange_enter(x);
     if (!x->ended) {
-        tr_relay_compact(x);
+        if (x->streaming_in)
+            tr_attempt_compact(x);
         if (x->body_held) {
             size_t n = x->body_held;
             x->body_held = 0;
@@ -266,73 +237,12 @@ static void on_up_writable(void *ctx)
     tr_exchange_leave(x);
 }
 
-static const struct tr_ucall_events call_events = {
+const struct tr_ucall_events tr_relay_events = {
     .on_head = on_up_head,
     .on_data = on_up_data,
     .on_end = on_up_end,
     .on_writable = on_up_writable,
 };
-
-static enum tr_err put_timeout(struct tr_exchange *x)
-{
-    uint64_t left = tr_exchange_left_ns(x);
-    if (left == 0)
-        return TR_ERR_DEADLINE;
-    if (left == UINT64_MAX)
-        return TR_OK;
-    char *p = tr_arena_alloc(&x->hs->arena, 16);
-    if (!p)
-        return TR_ERR_NOMEM;
-    struct tr_span text = tr_grpc_timeout_print(p, left);
-    if (x->timeout_at) {
-        x->metadata.items[x->timeout_at - 1].value = text;
-        return TR_OK;
-    }
-    enum tr_err err = tr_headers_add(&x->metadata, &x->hs->arena, TR_SPAN("grpc-timeout"), text,
-                                     TR_TOKEN_GRPC_TIMEOUT);
-    if (!err)
-        x->timeout_at = x->metadata.count;
-    return err;
-}
-
-/* The breaker says when a call may be let through; in whole seconds, rounded up (RFC 9110 §10.2.3).
- * Without memory the answer goes without. */
-static void put_retry_after(struct tr_exchange *x)
-{
-    uint64_t ns = tr_cluster_retry_after_ns(x->w->clusters[x->route->upstream->index]);
-    char *p = tr_arena_alloc(&x->hs->arena, 24);
-    if (p)
-        (void)!tr_exchange_header(x, TR_SPAN("retry-after"),
-                                  tr_span(p, tr_num_u64(p, (ns + 999999999u) / 1000000000u)),
-                                  TR_TOKEN_NONE);
-}
-
-enum tr_err tr_exchange_acquire(struct tr_exchange *x)
-{
-    tr_exchange_step(x, TR_STEP_ACQUIRE);
-    enum tr_err err = put_timeout(x);
-    if (err)
-        return err;
-    x->call = (struct tr_ucall){
-        .events = &call_events,
-        .ctx = x,
-        .path = x->route->rpc->path,
-        .headers = &x->metadata,
-        .req = &x->req,
-        .req_hold = x->req_open ? x->req.len - x->req_open_at : 0,
-        .arena = &x->hs->arena,
-        .deadline_ns = x->deadline_ns,
-    };
-    x->call.hashed = tr_hash_key(x, &x->call.hash);
-    x->attempts++;
-    x->call_start_ns = tr_loop_now_ns(x->w->h->loop);
-    err = tr_ucall_start(&x->call, x->w->clusters[x->route->upstream->index]);
-    if (!err)
-        x->call_open = true;
-    else if (err == TR_ERR_BREAKER_OPEN)
-        put_retry_after(x);
-    return err;
-}
 
 void tr_relay_count(struct tr_exchange *x)
 {

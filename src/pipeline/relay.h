@@ -1,4 +1,4 @@
-/* ROUTE, ACQUIRE, RELAY and RETRY of an exchange: the way to the backend and back. */
+/* ROUTE and RELAY of an exchange: the way to the backend and back (attempt.h begins the calls). */
 #ifndef TR_PIPELINE_RELAY_H
 #define TR_PIPELINE_RELAY_H
 
@@ -12,9 +12,8 @@ enum tr_err tr_relay_route(struct tr_exchange *x) TR_MUST_USE;
 /* Counts the finished exchange. */
 void tr_relay_count(struct tr_exchange *x);
 
-/* Drops the bytes of x->req that the connection has taken, when there are enough of them and no
- * message is half-written there. */
-void tr_relay_compact(struct tr_exchange *x);
+/* What a call tells its exchange. */
+extern const struct tr_ucall_events tr_relay_events;
 
 /* gRPC code and HTTP status of a stream that the backend reset with an HTTP/2 error code ("HTTP2
  * Transport Mapping" of gRPC). */

@@ -83,6 +83,7 @@ void tr_rest_coding_free(struct tr_exchange *x, struct tr_rest *r);
 enum tr_err tr_rest_choose_format(struct tr_exchange *x) TR_MUST_USE;
 void tr_rest_on_head(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers,
                      bool end);
+void tr_rest_again(struct tr_exchange *x);
 enum tr_err tr_rest_on_data(struct tr_exchange *x, struct tr_span data) TR_MUST_USE;
 void tr_rest_on_end(struct tr_exchange *x, const struct tr_headers *trailers);
 void tr_rest_refuse(struct tr_exchange *x);

@@ -1,5 +1,5 @@
 #include "http/coding.h"
-#include "pipeline/relay.h"
+#include "pipeline/attempt.h"
 #include "pipeline/rest.h"
 #include "proto/wire.h"
 #include "transcode/wirecheck.h"
@@ -72,8 +72,9 @@ static enum tr_err message_end(struct tr_exchange *x, struct tr_rest *r)
     r->j = NULL;
     if (x->call_open) {
         x->last_message_ns = tr_loop_now_ns(x->w->h->loop);
-        tr_ucall_commit(&x->call, false);
-        tr_relay_compact(x);
+        tr_attempt_commit(x, false);
+        if (x->streaming_in)
+            tr_attempt_compact(x);
     }
     return TR_OK;
 }
@@ -371,13 +372,14 @@ enum tr_err tr_rest_on_body_end(struct tr_exchange *x)
     if (err || x->ended)
         return err;
     if (!x->call_open) {
-        if (x->step != TR_STEP_RECEIVE) /* the backend has answered and gone already */
-            return TR_OK;
-        err = tr_exchange_acquire(x);
+        if (x->step != TR_STEP_RECEIVE && x->step != TR_STEP_RETRY)
+            return TR_OK; /* the backend has answered and gone already */
+        if (x->step == TR_STEP_RECEIVE)
+            err = tr_exchange_acquire(x);
         if (err)
             return err;
     }
-    tr_ucall_commit(&x->call, true);
+    tr_attempt_commit(x, true);
     return TR_OK;
 }
 
@@ -441,6 +443,7 @@ const struct tr_dialect tr_dialect_rest = {
     .on_body = tr_rest_on_body,
     .on_body_end = tr_rest_on_body_end,
     .on_head = tr_rest_on_head,
+    .again = tr_rest_again,
     .on_data = tr_rest_on_data,
     .on_end = tr_rest_on_end,
     .refuse = tr_rest_refuse,

@@ -216,6 +216,12 @@ void tr_rest_on_head(struct tr_exchange *x, unsigned http_status, const struct t
         tr_exchange_fail(x, err);
 }
 
+void tr_rest_again(struct tr_exchange *x)
+{
+    x->rest->up_head_seen = false;
+    x->rest->up_coding = 0;
+}
+
 static enum tr_err answer_headers(struct tr_exchange *x, struct tr_rest *r)
 {
     enum tr_err err = TR_OK;

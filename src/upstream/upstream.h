@@ -47,8 +47,10 @@
 #include "io/loop.h"
 #include "io/tls_ctx.h"
 #include "upstream/breaker.h"
+#include "upstream/budget.h"
 #include "upstream/health.h"
 #include "upstream/outlier.h"
+#include "upstream/retry.h"
 
 #include <stdatomic.h>
 
@@ -84,6 +86,7 @@ struct tr_upstream_conf {
     const struct tr_outlier_conf *outlier; /* NULL: none */
     const struct tr_health_conf *health;   /* NULL: none */
     uint64_t slow_start_ns;                /* 0: none */
+    struct tr_budget_conf budget;
     enum tr_hash_on hash_on;
     struct tr_span hash_name; /* header in lower case, claim, or dotted field path */
 };
@@ -93,6 +96,8 @@ struct tr_eslot; /* upstream/eslot.h */
 /* The part of an upstream that all workers share; lives as long as the snapshot. */
 struct tr_upstream_shared {
     _Atomic uint32_t active, pending;
+    struct tr_budget budget; /* of retries; the exchange's, as the counts of them */
+    struct tr_retry_counts retries;
     struct tr_breaker breaker;
     struct tr_eslot
         *slots; /* what is known of endpoints, by address; NULL: each worker for itself */
