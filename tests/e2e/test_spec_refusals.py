@@ -33,7 +33,7 @@ UNSEEN = {
     "EOF": "a reader's end of input, never an answer",
     "UPSTREAM_NO_ENDPOINT": "the configuration wants an endpoint, and a name without addresses is UPSTREAM_DNS",
     "DRAINING": "the process ends with it",
-    "OVERLOADED": "too many requests wait for filters, and no filter waits",
+    "OVERLOADED": "the whole gateway gives it, test_shedding.py",
 }
 
 
