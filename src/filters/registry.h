@@ -11,6 +11,8 @@
     FILTER(SHED, tr_filter_shed)           /* GUARD, before any work */ \
     FILTER(IP, tr_filter_ip)               /* GUARD */ \
     FILTER(CORS, tr_filter_cors)           /* GUARD, after IP */ \
+    FILTER(QUOTA_EARLY, tr_filter_quota_early) /* AUTHN, before it */ \
+    FILTER(QUOTA, tr_filter_quota)         /* QUOTA */ \
     FILTER(HEADERS, tr_filter_headers)     /* REWRITE */
 /* clang-format on */
 
