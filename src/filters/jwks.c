@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 struct entry {
+    char *kid_text;     /* owned */
     struct tr_span kid; /* ptr NULL: none */
     uint32_t algorithms;
     struct tr_jwt_key *key;
@@ -55,7 +56,7 @@ void tr_jwks_unref(struct tr_jwks *set)
         return;
     for (uint32_t i = 0; i < set->count; i++) {
         tr_jwt_key_free(set->entries[i].key);
-        tr_free((void *)(uintptr_t)set->entries[i].kid.ptr);
+        tr_free(set->entries[i].kid_text);
     }
     tr_free(set);
 }
@@ -232,13 +233,13 @@ static enum tr_err add_key(struct tr_jwks *set, const json_t *jwk)
         return TR_OK;
     }
     if (kid.ptr) {
-        char *copy = tr_malloc(kid.len + 1);
-        if (!copy) {
+        e->kid_text = tr_malloc(kid.len + 1);
+        if (!e->kid_text) {
             tr_jwt_key_free(e->key);
             return TR_ERR_NOMEM;
         }
-        memcpy(copy, kid.ptr, kid.len);
-        e->kid = tr_span(copy, kid.len);
+        memcpy(e->kid_text, kid.ptr, kid.len);
+        e->kid = tr_span(e->kid_text, kid.len);
     }
     set->count++;
     return TR_OK;

@@ -84,18 +84,20 @@ struct header {
     char kid[TR_JWKS_KID_MAX];
 };
 
-/* The value after the name `name`; the other members, embedded keys among them, are not looked at.
- */
-static bool header_member(struct header *h, char name, enum tr_json_tok tok, struct tr_span text)
+enum member { OTHER, ALG, KID, CRIT };
+
+/* The value of a member; others than these, embedded keys among them, are not looked at. */
+static bool header_member(struct header *h, enum member name, enum tr_json_tok tok,
+                          struct tr_span text)
 {
-    if (name == 'c')
+    if (name == CRIT)
         h->has_crit = true;
-    if (name == 'a') {
+    if (name == ALG) {
         h->has_alg = tok == TR_JSON_STRING;
         h->alg_known = h->has_alg && tr_jwa_find(text, &h->alg);
         return h->has_alg;
     }
-    if (name == 'k') {
+    if (name == KID) {
         if (tok != TR_JSON_STRING || text.len > sizeof h->kid)
             return false;
         h->has_kid = true;
@@ -105,17 +107,17 @@ static bool header_member(struct header *h, char name, enum tr_json_tok tok, str
     return true;
 }
 
-static char header_name(struct tr_span name)
+static enum member header_name(struct tr_span name)
 {
-    return tr_span_eq(name, TR_SPAN("alg"))    ? 'a'
-           : tr_span_eq(name, TR_SPAN("kid"))  ? 'k'
-           : tr_span_eq(name, TR_SPAN("crit")) ? 'c'
-                                               : 0;
+    return tr_span_eq(name, TR_SPAN("alg"))    ? ALG
+           : tr_span_eq(name, TR_SPAN("kid"))  ? KID
+           : tr_span_eq(name, TR_SPAN("crit")) ? CRIT
+                                               : OTHER;
 }
 
 static enum tr_jwt_result read_header(struct tr_jwt_json *r, struct header *h)
 {
-    char name = 0; /* of the value to come, when the header's own object has it */
+    enum member name = OTHER; /* of the value to come, when the header's own object has it */
     if (tr_jwt_json_next(r) != TR_JSON_OBJ_BEGIN)
         return r->fault ? r->fault : TR_JWT_MALFORMED;
     for (;;) {
@@ -126,7 +128,7 @@ static enum tr_jwt_result read_header(struct tr_jwt_json *r, struct header *h)
             return h->has_alg ? TR_JWT_OK : TR_JWT_MALFORMED;
         if (name && !header_member(h, name, tok, r->scan.text))
             return TR_JWT_MALFORMED;
-        name = tok == TR_JSON_KEY && r->scan.depth == 1 ? header_name(r->scan.text) : 0;
+        name = tok == TR_JSON_KEY && r->scan.depth == 1 ? header_name(r->scan.text) : OTHER;
     }
 }
 

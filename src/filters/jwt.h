@@ -86,6 +86,9 @@ struct tr_jwt {
     struct tr_jwt *next; /* of its bucket */
 };
 
+/* The text of claims may have any character, line breaks and NUL included: whoever puts it into
+ * headers looks first. */
+
 /* The whole judgement. `now_s` is unix time. *ret_jwt is set with OK, with one reference. */
 enum tr_jwt_result tr_jwt_verify(struct tr_span token, const struct tr_jwt_rules *rules,
                                  const struct tr_jwks *keys, int64_t now_s,

@@ -22,7 +22,7 @@ enum tr_err tr_jwt_cache_init(struct tr_jwt_cache *cache, uint32_t max_entries, 
         return TR_OK;
     while (buckets < max_entries && buckets < UINT32_C(1) << 31)
         buckets *= 2;
-    cache->buckets = tr_calloc(buckets, sizeof cache->buckets[0]);
+    cache->buckets = tr_calloc(buckets, sizeof(struct tr_jwt *));
     if (!cache->buckets)
         return TR_ERR_NOMEM;
     cache->mask = buckets - 1;

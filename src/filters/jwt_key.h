@@ -49,7 +49,7 @@ struct tr_span tr_jwa_name(enum tr_jwa alg);
 #define TR_JWT_SECRET_MIN    32 /* bytes */
 #define TR_JWT_SECRET_MAX    4096
 
-#define TR_JWK_MEMBER_MAX 2048 /* bytes of n, e, x, y that are looked at */
+#define TR_JWK_MEMBER_MAX ((size_t)2048) /* bytes of n, e, x, y that are looked at */
 
 /* The members of a JWK that make its public key; n, e, x, y are decoded bytes. Those that the type
  * does not use are empty. */
