@@ -33,9 +33,27 @@ static const uint16_t next_steps[TR_STEP__COUNT] = {
     [TR_STEP_FINISH] = 0,
 };
 
+/* The ledger: the step that ends has taken the time since it began. */
+static void spend(struct tr_exchange *x, enum tr_step next)
+{
+    uint64_t now = tr_loop_now_ns(x->w->h->loop), opened = x->call.opened_ns;
+    uint64_t took = now > x->step_ns ? now - x->step_ns : 0;
+    x->spent_ns[x->step] += took;
+    if (x->step == TR_STEP_ACQUIRE)
+        x->connect_ns = opened == 0 || opened > now ? took
+                        : opened > x->step_ns       ? opened - x->step_ns
+                                                    : 0;
+    if (next == TR_STEP_RETRY) {
+        x->spent_ns[TR_STEP_RETRY] += x->spent_ns[TR_STEP_ACQUIRE] + x->spent_ns[TR_STEP_RELAY];
+        x->spent_ns[TR_STEP_ACQUIRE] = x->spent_ns[TR_STEP_RELAY] = x->connect_ns = 0;
+    }
+    x->step_ns = now;
+}
+
 void tr_exchange_step(struct tr_exchange *x, enum tr_step step)
 {
     TR_ASSERT(next_steps[x->step] & (1u << step));
+    spend(x, step);
     x->step = step;
 }
 
@@ -102,6 +120,10 @@ static void finish(struct tr_exchange *x)
     stop_call(x);
     if (x->step != TR_STEP_FINISH)
         tr_exchange_step(x, TR_STEP_FINISH);
+    if (w->on_finish) {
+        tr_exchange_unpause(x); /* its wait is over, and counts */
+        w->on_finish(x);
+    }
     tr_chain_done(x);
     tr_timer_stop(&x->timer);
     tr_attempt_fini(x);
@@ -376,6 +398,7 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused,
     hs->sink_ops = &sink_ops;
     x->w = w;
     x->hs = hs;
+    x->step_ns = hs->start_ns;
     x->snap = tr_snapshot_ref(w->snap);
     x->policy = w->snap->default_policy;
     x->dialect = &tr_dialect_rest;
@@ -415,6 +438,7 @@ bool tr_exchange_pause(struct tr_exchange *x, struct tr_handle *ret_handle)
         if (w->paused[i])
             continue;
         w->paused[i] = x;
+        x->pause_ns = tr_loop_now_ns(w->h->loop);
         x->pause_slot = (uint16_t)(i + 1);
         *ret_handle = (struct tr_handle){i, ++w->paused_generation[i]};
         return true;
@@ -428,6 +452,7 @@ void tr_exchange_unpause(struct tr_exchange *x)
         return;
     x->w->paused[x->pause_slot - 1] = NULL;
     x->pause_slot = 0;
+    x->waits_us[x->filter_at] += (uint32_t)((tr_loop_now_ns(x->w->h->loop) - x->pause_ns) / 1000u);
 }
 
 void tr_exchange_resume(struct tr_pworker *w, struct tr_handle handle)

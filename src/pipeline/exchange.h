@@ -61,6 +61,8 @@ struct tr_pworker {
      * the request. */
     bool (*health)(struct tr_pworker *w, struct tr_exchange *x);
     _Atomic bool *ready;
+    /* Called once for each exchange, in FINISH, before filters give back what they hold; NULL. */
+    void (*on_finish)(struct tr_exchange *x);
 };
 
 /* What the server knows of a connection: its tr_hconn.user. */
@@ -108,6 +110,9 @@ struct tr_rpc_end {
     struct tr_span details; /* serialized google.rpc.Status, may be empty */
 };
 
+/* Bits of tr_exchange.fail_open, set by the filter that let the request pass. */
+enum tr_fail_open { TR_FAIL_OPEN_AUTHENTICATION = 1, TR_FAIL_OPEN_QUOTA = 2 };
+
 struct tr_rest; /* pipeline/rest.h */
 
 struct tr_exchange {
@@ -153,6 +158,13 @@ struct tr_exchange {
     uint64_t bytes_in, bytes_out; /* bodies */
     uint16_t http_status;         /* of the answer; 0: none was sent */
 
+    /* Where the time went: each step's share, what a failed attempt took being RETRY's. */
+    uint64_t step_ns; /* when the step began */
+    uint64_t spent_ns[TR_STEP__COUNT];
+    uint64_t connect_ns;               /* of ACQUIRE: until the call had a stream */
+    uint64_t pause_ns;                 /* when the filter that waits began to */
+    uint32_t waits_us[TR_FILTERS_MAX]; /* of ADMIT: paused, by filter */
+
     struct tr_ip client_ip; /* pipeline/client_addr.h, which alone reads these four */
     struct tr_span client_text;
     bool client_known, client_has_ip;
@@ -164,7 +176,8 @@ struct tr_exchange {
     uint16_t pause_slot; /* + 1; 0: not paused */
     uint8_t depth;       /* callbacks under way: the exchange is freed when the outermost returns */
 
-    bool preflight; /* an OPTIONS request that asks for route->verb (CORS): no body, no call */
+    uint8_t fail_open; /* enum tr_fail_open: passed though a dependency could not say so */
+    bool preflight;    /* an OPTIONS request that asks for route->verb (CORS): no body, no call */
     bool metadata_made;
     bool body_end;   /* the client has sent everything */
     bool body_begun; /* dialect->begin was called: data goes to the dialect */

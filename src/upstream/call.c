@@ -234,6 +234,7 @@ static enum tr_err open_stream(struct tr_ucall *call, struct tr_uconn *conn)
     call->stream_id = tr_h2_req_id(req);
     call->endpoint = e->conf;
     call->endpoint_key = e->key;
+    call->opened_ns = tr_cluster_now(c);
     conn->used = true;
     e->active++;
     TR_STAT_ADD(c->stats.requests, 1);

@@ -182,6 +182,7 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     size_t req_pos;                          /* bytes of req handed to the connection */
     const struct tr_endpoint_conf *endpoint; /* where it went; NULL while pending */
     uint64_t endpoint_key;                   /* the same, by address; 0 while pending */
+    uint64_t opened_ns; /* when it got a stream of a connection; 0 while pending */
     /* The cluster's: */
     struct tr_cluster *cluster;
     void *stream; /* the request on its connection; NULL while pending */
