@@ -1,7 +1,8 @@
 """A real gRPC server (grpcio) with the test service. No generated code: everything comes from the descriptors.
 
 Each call is recorded (Backend.calls), so that a test can say what arrived, that one call arrived, or that none did. Request
-metadata steers it: x-test-compress: gzip|deflate compresses the answers; x-test-hold: NAME waits until Backend.release(NAME)."""
+metadata steers it: x-test-compress: gzip|deflate compresses the answers; x-test-hold: NAME waits until Backend.release(NAME);
+x-test-pushback: VALUE gives grpc-retry-pushback-ms in the trailers of a failure without details."""
 import concurrent.futures
 import hashlib
 import threading
@@ -131,6 +132,9 @@ class Backend:
         compress = call.get("x-test-compress")
         if compress:
             context.set_compression(COMPRESSION[compress])
+        pushback = call.get("x-test-pushback")
+        if pushback:
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", pushback),))
         hold = call.get("x-test-hold")
         if hold:
             event = self.hold(hold)

@@ -117,6 +117,8 @@ class Conn:
     def _on(self, e):
         if isinstance(e, h2.events.RequestReceived):
             self.requests[e.stream_id] = Request(list(e.headers))
+            if self.server.early and not self.closed:
+                self.server.early(self, e.stream_id, self.requests[e.stream_id])
         elif isinstance(e, h2.events.DataReceived):
             self.requests[e.stream_id].body += e.data
             if self.server.read:
@@ -131,8 +133,8 @@ class Conn:
 
 
 class Scripted:
-    def __init__(self, script, settings=True, read=True, on_connect=None, port=0):
-        self.script, self.read = script, read
+    def __init__(self, script, settings=True, read=True, on_connect=None, port=0, early=None):
+        self.script, self.read, self.early = script, read, early  # early: called like the script, when the headers have arrived
         self.requests, self.resets, self.failures, self.conns = [], [], [], set()
         self.accepted = 0
         self._on_connect, self.settings = on_connect, settings
