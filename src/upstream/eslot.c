@@ -77,6 +77,7 @@ void tr_eslot_give(struct tr_eslot *slot, _Atomic uint32_t *ejected)
         if (last) { /* before it is free: nobody else holds it */
             tr_outlier_reset(&slot->outlier, ejected);
             atomic_store_explicit(&slot->health, 0, memory_order_relaxed);
+            atomic_store_explicit(&slot->healthy_ns, 0, memory_order_relaxed);
             atomic_store_explicit(&slot->next_check_ns, 0, memory_order_relaxed);
         }
         if (atomic_compare_exchange_weak_explicit(&slot->owner, &owner, last ? 0 : owner - 1,

@@ -18,6 +18,7 @@ struct tr_eslot {
     _Atomic uint64_t owner; /* key (48 bits), workers that hold it (16) */
     struct tr_outlier outlier;
     _Atomic uint32_t health;        /* enum tr_health */
+    _Atomic uint64_t healthy_ns;    /* when it was healthy again; 0: it always was */
     _Atomic uint64_t next_check_ns; /* nobody checks it before */
 };
 

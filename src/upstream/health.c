@@ -86,6 +86,8 @@ static void result(struct tr_hcheck *check, bool healthy, const char *why)
     char text[TR_ENDPOINT_TEXT_MAX];
     uint32_t now = healthy ? TR_HEALTH_HEALTHY : TR_HEALTH_UNHEALTHY;
     uint32_t was = atomic_exchange_explicit(&e->slot->health, now, memory_order_acq_rel);
+    if (was == TR_HEALTH_UNHEALTHY && healthy)
+        atomic_store_explicit(&e->slot->healthy_ns, tr_cluster_now(c), memory_order_relaxed);
     if (healthy)
         TR_STAT_ADD(c->stats.checks_healthy, 1);
     else

@@ -66,7 +66,7 @@ bool tr_outlier_settle(struct tr_outlier *o, _Atomic uint32_t *ejected, uint64_t
         return false;
     if (until > now_ns)
         return true;
-    atomic_store_explicit(&o->back_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&o->back_ns, until, memory_order_relaxed);
     atomic_store_explicit(&o->failures, 0, memory_order_relaxed);
     if (atomic_compare_exchange_strong_explicit(&o->until_ns, &until, 0, memory_order_acq_rel,
                                                 memory_order_relaxed)) {

@@ -43,6 +43,20 @@ static bool is_unhealthy(const struct tr_cluster *c, const struct tr_uendpoint *
            atomic_load_explicit(&e->slot->health, memory_order_relaxed) == TR_HEALTH_UNHEALTHY;
 }
 
+/* Slow start begins when it came back, whether or not this worker had a call for it meanwhile. */
+static void see_return(struct tr_uendpoint *e)
+{
+    uint64_t ejection = atomic_load_explicit(&e->slot->outlier.back_ns, memory_order_relaxed);
+    uint64_t illness = atomic_load_explicit(&e->slot->healthy_ns, memory_order_relaxed);
+    uint64_t back = ejection > illness ? ejection : illness;
+    if (back == e->back_ns)
+        return;
+    e->back_ns = back;
+    e->smooth = 0;
+    if (e->cluster->upstream->conf->slow_start_ns)
+        e->ramp_ns = back;
+}
+
 static void set_panic(struct tr_cluster *c, bool panic)
 {
     struct tr_span name = c->upstream->conf->name;
@@ -63,15 +77,11 @@ void tr_cluster_look_again(struct tr_cluster *c)
     c->look_ns = UINT64_MAX;
     for (uint32_t i = 0; i < c->live_count; i++) {
         struct tr_uendpoint *e = c->live[i];
-        bool was = e->out;
-        e->out = is_ejected(c, e, now) || is_unhealthy(c, e);
-        if (was && !e->out) {
-            e->smooth = 0;
-            if (c->upstream->conf->slow_start_ns)
-                e->ramp_ns = now;
-        }
-        e->blocked = e->out;
-        out += e->out;
+        e->blocked = is_ejected(c, e, now) || is_unhealthy(c, e);
+        if (e->blocked)
+            out++;
+        else
+            see_return(e);
         usable += tr_uendpoint_usable(e);
     }
     set_panic(c, out && !usable);

@@ -37,8 +37,8 @@ struct tr_uendpoint {
     struct tr_eslot own;
     struct tr_hcheck *check; /* NULL: no active health checks */
     uint64_t ramp_ns;        /* when slow start began; 0: it has its whole weight */
-    bool out;                /* ejected or unhealthy when last looked at */
-    bool blocked;            /* gets no calls: out, and there are others */
+    uint64_t back_ns;        /* the last return from being out that was seen */
+    bool blocked;            /* gets no calls: ejected or unhealthy, and there are others */
     bool late;               /* came with a later answer of its name: slow start when it is up */
     bool gone;               /* not in the name's answer any more */
     bool fresh;              /* seen in the answer that is being applied */

@@ -19,11 +19,12 @@
 #define CALLS    256
 
 enum backend_kind {
-    B_ECHO,   /* h2: answers at the end of the request with its body and grpc-status 0 */
-    B_HOLD,   /* h2: answers when the test says */
-    B_RAW,    /* accepts, sends `script` to each connection, and reads what comes into rx */
-    B_SILENT, /* accepts and says nothing */
-    B_CLOSE,  /* accepts and closes */
+    B_ECHO,    /* h2: answers at the end of the request with its body and grpc-status 0 */
+    B_SERVING, /* h2: as B_ECHO, but its body is that of a server that is healthy */
+    B_HOLD,    /* h2: answers when the test says */
+    B_RAW,     /* accepts, sends `script` to each connection, and reads what comes into rx */
+    B_SILENT,  /* accepts and says nothing */
+    B_CLOSE,   /* accepts and closes */
 };
 
 struct world;
@@ -95,8 +96,10 @@ static inline void backend_answer(struct backend_call *bc, bool echo)
     assert_int_equal(tr_headers_add(&trailers, &hs->arena, TR_SPAN("grpc-status"), TR_SPAN("0"),
                                     TR_TOKEN_GRPC_STATUS),
                      TR_OK);
+    struct tr_span body =
+        bc->b->kind == B_SERVING ? TR_SPAN("\0\0\0\0\2\10\1") : tr_buf_span(&bc->body);
     if (echo)
-        assert_int_equal(tr_buf_append(&hs->out, tr_buf_span(&bc->body)), TR_OK);
+        assert_int_equal(tr_buf_append(&hs->out, body), TR_OK);
     assert_int_equal(hs->ops->send_head(hs, &head, false), TR_OK);
     hs->ops->commit(hs, false);
     assert_int_equal(hs->ops->send_trailers(hs, &trailers), TR_OK);
@@ -115,7 +118,7 @@ static void backend_end(void *sink, const struct tr_headers *trailers)
 {
     struct backend_call *bc = sink;
     (void)trailers;
-    if (bc->b->kind == B_ECHO)
+    if (bc->b->kind == B_ECHO || bc->b->kind == B_SERVING)
         backend_answer(bc, true);
 }
 
