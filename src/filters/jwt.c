@@ -65,7 +65,7 @@ static enum tr_jwt_result split(struct tr_span token, struct parts *ret)
     size_t first = tr_span_find(token, '.');
     struct tr_span rest = tr_span_from(token, first + 1);
     size_t second = tr_span_find(rest, '.');
-    if (first == 0 || first == token.len || second == rest.len)
+    if (first == token.len || second == rest.len)
         return TR_JWT_MALFORMED;
     ret->header = tr_span_sub(token, 0, first);
     ret->payload = tr_span_sub(rest, 0, second);

@@ -224,8 +224,11 @@ static void a_token_is_there_once(void **state)
     CACHE(cache, 8, 1 << 20);
     struct tr_jwt *a = token(1, NOW + 10, 0), *again = token(1, NOW + 10, 0);
     tr_jwt_cache_put(&cache, 0, 5, a);
-    tr_jwt_cache_put(&cache, 0, 5, a); /* in the cache: left alone */
+    tr_jwt_cache_put(&cache, 0, 5, a); /* in the cache: left alone, */
+    tr_jwt_cache_put(&cache, 1, 5, a); /* for another provider too */
     assert_int_equal(cache.entries, 1);
+    assert_false(has(&cache, 1, a, 5, NOW));
+    assert_true(has(&cache, 0, a, 5, NOW));
     tr_jwt_cache_put(&cache, 0, 6, again); /* two requests verified it at once */
     assert_int_equal(cache.entries, 1);
     assert_int_equal(cache.bytes, again->bytes);

@@ -295,6 +295,47 @@ static void weak_rsa_is_refused(void **state)
     tr_jwt_key_free(key);
 }
 
+/* CVE-2017-15361: a modulus that is a power of 65537 modulo each of the small primes. */
+static void keys_that_can_be_factored_are_refused(void **state)
+{
+    (void)state;
+    static const BN_ULONG primes[] = {11, 13, 17,  19,  37,  53,  61,  71, 73,
+                                      79, 97, 103, 107, 109, 127, 151, 157};
+    struct bytes room[2];
+    struct tr_jwk jwk = parts_of(W_RSA, world_key(W_RSA), room);
+    BIGNUM *n = BN_new(), *product = BN_new(), *high = BN_new(), *power = BN_new();
+    BN_CTX *ctx = BN_CTX_new();
+    BN_one(product);
+    for (size_t i = 0; i < sizeof primes / sizeof primes[0]; i++)
+        BN_mul_word(product, primes[i]);
+    BN_set_word(power, 65537);
+    BN_set_word(high, 777);
+    BN_mod_exp(power, power, high, product, ctx);
+    BN_zero(high);
+    BN_set_bit(high, 2047 - BN_num_bits(product) + 1);
+    BN_mul(n, product, high, ctx);
+    BN_add(n, n, power);
+    if (!BN_is_odd(n))
+        BN_add(n, n, product);
+    for (int good = 0; good < 2; good++) {
+        struct tr_jwt_key *key = NULL;
+        assert_int_equal(BN_num_bits(n), 2048);
+        assert_int_equal(BN_bn2binpad(n, (unsigned char *)room[0].ptr, 256), 256);
+        jwk.n = tr_span(room[0].ptr, 256);
+        if (!good)
+            refused(&jwk, TR_JWK_WEAK);
+        else
+            assert_int_equal(tr_jwt_key_new(&jwk, &key, NULL, NULL), 0);
+        tr_jwt_key_free(key);
+        BN_add_word(n, 2);
+    }
+    BN_free(n);
+    BN_free(product);
+    BN_free(high);
+    BN_free(power);
+    BN_CTX_free(ctx);
+}
+
 static void exponents_that_sign_nothing_are_refused(void **state)
 {
     (void)state;
@@ -426,6 +467,7 @@ int main(void)
         cmocka_unit_test(unknown_types_and_curves_are_refused),
         cmocka_unit_test(points_off_their_curve_are_refused),
         cmocka_unit_test(weak_rsa_is_refused),
+        cmocka_unit_test(keys_that_can_be_factored_are_refused),
         cmocka_unit_test(exponents_that_sign_nothing_are_refused),
         cmocka_unit_test(secrets_have_the_length_of_their_hash),
         cmocka_unit_test(keys_are_equal_by_value),

@@ -335,6 +335,28 @@ static void the_three_parts_are_strict(void **state)
     tr_buf_fini(&b);
 }
 
+/* Signed as it is: the encoding is judged even where the signature is right. */
+static void a_payload_in_another_encoding_is_malformed(void **state)
+{
+    (void)state;
+    static const char *const payloads[] = {"AB", "AA==", "A", "AA.", "A+", "A/", "AA\n"};
+    for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
+        struct tr_buf b, sig;
+        tr_buf_init(&b);
+        tr_buf_init(&sig);
+        put_b64(&b, TR_SPAN("{\"alg\":\"HS256\"}"));
+        put_text(&b, ".");
+        put_text(&b, payloads[i]);
+        put_signature(&sig, NULL, TR_SPAN(WORLD_SECRET), TR_JWA_HS256, tr_buf_span(&b));
+        put_text(&b, ".");
+        assert_int_equal(tr_buf_append(&b, tr_buf_span(&sig)), 0);
+        expect(tr_jws_verify(tr_buf_span(&b), UINT32_MAX, secret), TR_JWT_MALFORMED);
+        expect(verify(tr_buf_span(&b), &any, secret, NOW, NULL), TR_JWT_MALFORMED);
+        tr_buf_fini(&b);
+        tr_buf_fini(&sig);
+    }
+}
+
 static void huge_tokens_are_refused_unread(void **state)
 {
     (void)state;
@@ -402,6 +424,7 @@ int main(void)
         cmocka_unit_test(headers_are_strict),
         cmocka_unit_test(a_kid_has_a_bound),
         cmocka_unit_test(the_three_parts_are_strict),
+        cmocka_unit_test(a_payload_in_another_encoding_is_malformed),
         cmocka_unit_test(huge_tokens_are_refused_unread),
         cmocka_unit_test(results_have_names_and_texts_without_secrets),
     };
