@@ -5,48 +5,59 @@
 #define FRAME_HEADER 5
 #define DEPTH_MAX    16
 
-/* The last value of a field, with its wire type; a message field's values are not merged: the last
- * one that is there counts. */
-static bool find_value(struct tr_span message, const struct tr_field *field,
-                       struct tr_span *ret_value)
+/* The fields of a path, from the message on; their count, 0 when it is none. */
+static int resolve(const struct tr_msgtype *type, struct tr_span path,
+                   const struct tr_field *fields[DEPTH_MAX])
 {
-    const char *p = message.ptr, *end = message.ptr + message.len;
-    bool found = false;
-    while (p < end) {
-        uint32_t number, type;
-        if (!tr_wire_tag(&p, end, &number, &type))
-            return false;
-        const char *value = p;
-        if (!tr_wire_skip(&p, end, number, type))
-            return false;
-        if (number != field->number)
-            continue;
-        *ret_value = tr_span(value, (size_t)(p - value));
-        if (type == TR_WIRE_LEN && !tr_wire_len(&value, p, ret_value))
-            return false;
-        found = true;
+    int count = 0;
+    while (path.ptr && count < DEPTH_MAX) {
+        const struct tr_field *f =
+            type ? tr_msgtype_field_by_name(type, tr_span_cut(&path, '.')) : NULL;
+        bool inner = path.ptr != NULL;
+        if (!f || (f->flags & TR_FF_REPEATED) || f->type == TR_FT_GROUP ||
+            (f->type == TR_FT_MESSAGE) != inner)
+            return 0;
+        fields[count++] = f;
+        type = inner ? f->sub.msg : NULL;
     }
-    return found;
+    return path.ptr ? 0 : count;
 }
 
 bool tr_hash_field(const struct tr_msgtype *type, struct tr_span message, struct tr_span path,
                    struct tr_span *ret_value)
 {
-    for (int depth = 0; path.ptr && depth < DEPTH_MAX; depth++) {
-        struct tr_span name = tr_span_cut(&path, '.');
-        const struct tr_field *field = type ? tr_msgtype_field_by_name(type, name) : NULL;
-        if (!field || (field->flags & TR_FF_REPEATED) || field->type == TR_FT_GROUP ||
-            !find_value(message, field, &message))
-            return false;
-        bool is_message = field->type == TR_FT_MESSAGE;
-        if (is_message != (path.ptr != NULL))
-            return false;
-        type = is_message ? field->sub.msg : NULL;
-    }
-    if (path.ptr)
+    const struct tr_field *fields[DEPTH_MAX];
+    const char *ends[DEPTH_MAX], *p = message.ptr;
+    int count = resolve(type, path, fields), depth = 0;
+    bool found = false;
+    if (count == 0)
         return false;
-    *ret_value = message;
-    return true;
+    ends[0] = message.ptr + message.len;
+    for (;;) {
+        uint32_t number, wire;
+        if (p == ends[depth]) { /* of an inner message the outer one goes on */
+            if (depth-- == 0)
+                return found;
+            continue;
+        }
+        if (!tr_wire_tag(&p, ends[depth], &number, &wire))
+            return false;
+        const char *value = p;
+        if (!tr_wire_skip(&p, ends[depth], number, wire))
+            return false;
+        if (number != fields[depth]->number)
+            continue;
+        struct tr_span bytes = tr_span(value, (size_t)(p - value));
+        if (wire == TR_WIRE_LEN && !tr_wire_len(&value, p, &bytes))
+            return false;
+        if (depth + 1 == count) { /* the last one counts, as it does for the backend */
+            *ret_value = bytes;
+            found = true;
+        } else if (wire == TR_WIRE_LEN) {
+            ends[++depth] = p;
+            p = bytes.ptr;
+        }
+    }
 }
 
 static bool field_value(const struct tr_exchange *x, struct tr_span name, struct tr_span *ret)

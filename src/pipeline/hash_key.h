@@ -17,7 +17,8 @@
 bool tr_hash_key(const struct tr_exchange *x, uint64_t *ret_hash);
 
 /* The bytes that stand for the field's value in a serialized message of `type`: those of a string
- * or bytes field, else those of its last encoding. False: it is not there, or no such field. */
+ * or bytes field, else its encoding; of several the last, through all that make up an inner
+ * message. False: it is not there, or no such field, or the message is malformed. */
 bool tr_hash_field(const struct tr_msgtype *type, struct tr_span message, struct tr_span path,
                    struct tr_span *ret_value);
 
