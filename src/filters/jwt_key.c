@@ -217,7 +217,7 @@ enum tr_err tr_jwt_key_new(const struct tr_jwk *jwk, struct tr_jwt_key **ret,
     const struct curve *curve = rsa ? NULL : find_curve(jwk->crv, ec);
     if (!rsa && !curve)
         return faulty(ret_fault, TR_JWK_TYPE, st, "the curve of the key is not known");
-    if (!rsa && (jwk->x.len != curve->bytes || (ec && jwk->y.len != curve->bytes)))
+    if (curve && (jwk->x.len != curve->bytes || (ec && jwk->y.len != curve->bytes)))
         return faulty(ret_fault, TR_JWK_MALFORMED, st,
                       "a coordinate does not have its curve's length");
     struct tr_jwt_key *key = tr_calloc(1, sizeof *key);
@@ -225,9 +225,9 @@ enum tr_err tr_jwt_key_new(const struct tr_jwk *jwk, struct tr_jwt_key **ret,
         return TR_ERR_NOMEM;
     const char *wrong = NULL;
     enum tr_jwk_fault fault = TR_JWK_MALFORMED;
-    if (rsa)
+    if (!curve)
         key->pkey = new_rsa(jwk, &wrong, &fault);
-    else if (ec)
+    else if (curve->group)
         key->pkey = new_ec(curve, jwk);
     else
         key->pkey = EVP_PKEY_new_raw_public_key(curve->type, NULL,
