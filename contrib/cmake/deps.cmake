@@ -2,7 +2,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 foreach(dep IN ITEMS nghttp2:libnghttp2 uv:libuv protobufc:libprotobuf-c ssl:openssl jansson:jansson
-                     cares:libcares zlib:zlib brotlidec:libbrotlidec zstd:libzstd)
+                     cares:libcares hiredis:hiredis zlib:zlib brotlidec:libbrotlidec zstd:libzstd)
   string(REPLACE ":" ";" pair ${dep})
   list(GET pair 0 name)
   list(GET pair 1 module)
