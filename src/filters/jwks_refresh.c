@@ -178,7 +178,8 @@ static void fetch(struct tr_jwks_refresh *r, struct tr_span url)
                                         .dns = r->control->dns,
                                         .tls = r->tls,
                                         .url = url,
-                                        .accept = TR_SPAN("application/json"),
+                                        .accept =
+                                            TR_SPAN("application/json, application/jwk-set+json"),
                                         .max_body = (size_t)r->source.max_bytes,
                                         .timeout_ns = r->source.timeout_ns};
     tr_status_clear(&st);
@@ -322,7 +323,8 @@ void tr_jwks_refresh_free(struct tr_jwks_refresh *r)
 
 enum tr_err tr_jwks_refresh_add(struct tr_jwks_refresh *r, struct tr_jwks_view *view)
 {
-    struct tr_jwks_view **views = tr_realloc(r->views, (r->view_count + 1) * sizeof *views);
+    size_t bytes = (r->view_count + 1) * sizeof(struct tr_jwks_view *);
+    struct tr_jwks_view **views = tr_realloc(r->views, bytes);
     if (!views)
         return TR_ERR_NOMEM;
     r->views = views;

@@ -52,15 +52,13 @@ enum tr_err tr_jwks_refresh_new(const struct tr_control *control,
                                 struct tr_status *st) TR_MUST_USE;
 /* When no worker runs any more and all mail to the control thread was delivered; views may still
  * live. NULL is accepted. */
-void tr_jwks_refresh_free(struct tr_jwks_refresh *refresh);
+void tr_jwks_refresh_free(struct tr_jwks_refresh *r);
 
-struct tr_jwks_refresh_stats tr_jwks_refresh_stats(const struct tr_jwks_refresh *refresh);
+struct tr_jwks_refresh_stats tr_jwks_refresh_stats(const struct tr_jwks_refresh *r);
 
 /* For tr_jwks_view_init. NOMEM. */
-enum tr_err tr_jwks_refresh_add(struct tr_jwks_refresh *refresh,
-                                struct tr_jwks_view *view) TR_MUST_USE;
+enum tr_err tr_jwks_refresh_add(struct tr_jwks_refresh *r, struct tr_jwks_view *view) TR_MUST_USE;
 /* For views: asks that came in the view's mail. */
-void tr_jwks_refresh_asked(struct tr_jwks_refresh *refresh, struct tr_jwks_view *view,
-                           uint32_t asks);
+void tr_jwks_refresh_asked(struct tr_jwks_refresh *r, struct tr_jwks_view *view, uint32_t asks);
 
 #endif

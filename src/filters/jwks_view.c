@@ -10,6 +10,7 @@
 
 #define KINDS ((uint32_t)TR_JWKS_ASK__COUNT)
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes it */
 static void raise_flag(uint32_t *flag, struct tr_mailbox *box, struct tr_mail *mail)
 {
     if (__atomic_exchange_n(flag, 1, __ATOMIC_ACQ_REL) == 0)

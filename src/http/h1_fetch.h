@@ -57,6 +57,6 @@ enum tr_err tr_h1_fetch_start(const struct tr_h1_fetch_params *params,
                               void *ctx, struct tr_h1_fetch **ret_fetch,
                               struct tr_status *st) TR_MUST_USE;
 /* fn will not be called. NULL is accepted. Not from inside fn. */
-void tr_h1_fetch_cancel(struct tr_h1_fetch *fetch);
+void tr_h1_fetch_cancel(struct tr_h1_fetch *f);
 
 #endif
