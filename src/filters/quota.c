@@ -4,6 +4,7 @@
 #include "base/counter.h"
 #include "base/num.h"
 #include "base/rand.h"
+#include "filters/quota_redis.h"
 #include "filters/registry.h"
 #include "obs/expo.h"
 #include "pipeline/client_addr.h"
@@ -30,6 +31,7 @@ struct shared {
 
 struct worker {
     struct shared *shared;
+    struct tr_kv_redis *redis;         /* NULL: no quota needs it */
     uint64_t (*counts)[RESULT__COUNT]; /* by name */
 };
 
@@ -38,6 +40,11 @@ struct state {
     const struct tr_quota **quotas;
     const struct tr_quota_tier **tiers;
     uint32_t count;
+    /* of those in Redis */
+    struct tr_quota_redis_check store;
+    struct tr_handle handle;
+    enum tr_kv_failure failure;
+    uint32_t local; /* of count: those before it are counted in this process */
 };
 
 /* ---- whose counter, and how much
@@ -173,11 +180,119 @@ static enum tr_verdict refuse(struct tr_exchange *x, struct worker *w, struct st
     return TR_FAIL;
 }
 
-static enum tr_verdict admitted(struct worker *w, const struct state *s)
+static enum tr_verdict admitted(struct worker *w, const struct state *s, bool store_failed)
 {
-    for (uint32_t i = 0; i < s->count; i++)
-        count(w, s->quotas[i], RESULT_ALLOWED);
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct tr_quota *q = s->quotas[i];
+        bool failed = store_failed && q->shared;
+        count(w, q,
+              !failed                                ? RESULT_ALLOWED
+              : q->on_failure == TR_ON_FAILURE_LOCAL ? RESULT_FAILED_LOCAL
+                                                     : RESULT_FAILED_OPEN);
+    }
     return TR_CONTINUE;
+}
+
+/* Those that `pick` says, moved to the front of the arrays: the local check takes a run of them. */
+static uint32_t gather(struct state *s, uint32_t from, bool (*pick)(const struct tr_quota *q))
+{
+    for (uint32_t i = from; i < s->count; i++) {
+        if (!pick(s->quotas[i]))
+            continue;
+        struct tr_quota_ask ask = s->asks[i];
+        const struct tr_quota *quota = s->quotas[i];
+        const struct tr_quota_tier *tier = s->tiers[i];
+        for (uint32_t k = i; k > from; k--) {
+            s->asks[k] = s->asks[k - 1];
+            s->quotas[k] = s->quotas[k - 1];
+            s->tiers[k] = s->tiers[k - 1];
+        }
+        s->asks[from] = ask;
+        s->quotas[from] = quota;
+        s->tiers[from++] = tier;
+    }
+    return from;
+}
+
+static bool is_local(const struct tr_quota *q)
+{
+    return !q->shared;
+}
+
+static bool is_local_on_failure(const struct tr_quota *q)
+{
+    return q->shared && q->on_failure == TR_ON_FAILURE_LOCAL;
+}
+
+static void on_store(struct tr_quota_redis_check *check, enum tr_kv_failure failure)
+{
+    struct state *s = tr_container_of(check, struct state, store);
+    s->failure = failure;
+    tr_exchange_resume(check->ctx, s->handle);
+}
+
+static enum tr_verdict out_of_memory(struct tr_exchange *x)
+{
+    (void)tr_fail(tr_exchange_status(x), TR_ERR_NOMEM, "out of memory");
+    return TR_FAIL;
+}
+
+/* What on_failure says of each; nothing is known of those that are let pass. */
+static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, struct state *s)
+{
+    uint32_t local = s->local, all = s->count;
+    const struct tr_quota *closed = NULL;
+    for (uint32_t i = local; i < s->count; i++) {
+        if (s->quotas[i]->on_failure != TR_ON_FAILURE_DENY)
+            continue;
+        closed = s->quotas[i];
+        count(w, closed, RESULT_FAILED_CLOSED);
+    }
+    if (closed) {
+        tr_quota_local_undo(w->shared->table, s->asks, local, s->store.cost);
+        (void)tr_fail(tr_exchange_status(x), TR_ERR_QUOTA_UNAVAILABLE,
+                      "the quota \"%.*s\" cannot be checked now", (int)closed->name.len,
+                      closed->name.ptr);
+        return TR_FAIL;
+    }
+    uint32_t end = gather(s, local, is_local_on_failure);
+    if (end > local && !tr_quota_local_check(w->shared->table, s->asks + local, end - local,
+                                             s->store.cost, now_of(x, w->shared))) {
+        tr_quota_local_undo(w->shared->table, s->asks, local, s->store.cost);
+        return refuse(x, w, s);
+    }
+    for (uint32_t i = end; i < all; i++)
+        count(w, s->quotas[i], RESULT_FAILED_OPEN);
+    s->count = end;
+    return admitted(w, s, true);
+}
+
+/* The local ones are charged; the others are the store's. */
+static enum tr_verdict ask_store(struct tr_exchange *x, struct worker *w, struct state *s)
+{
+    uint32_t n = s->count - s->local;
+    struct tr_quota_redis_item *items = tr_arena_calloc(&x->hs->arena, n, sizeof *items);
+    if (!items)
+        return out_of_memory(x);
+    for (uint32_t i = 0; i < n; i++) {
+        items[i].rate = &s->tiers[s->local + i]->rate;
+        items[i].key = s->asks[s->local + i].key;
+    }
+    s->store.items = items;
+    s->store.count = n;
+    s->store.cost = x->policy->quota_cost;
+    s->store.fn = on_store;
+    s->store.ctx = x->w;
+    if (!tr_exchange_pause(x, &s->handle)) {
+        tr_quota_local_undo(w->shared->table, s->asks, s->local, s->store.cost);
+        (void)tr_fail(tr_exchange_status(x), TR_ERR_OVERLOADED, "too many requests wait");
+        return TR_FAIL;
+    }
+    s->failure = tr_quota_redis_check(w->redis, &s->store);
+    if (s->failure == TR_KV_OK)
+        return TR_PAUSE;
+    tr_exchange_unpause(x);
+    return store_failed(x, w, s);
 }
 
 static enum tr_verdict check(struct tr_exchange *x, struct state *s, bool early)
@@ -186,14 +301,36 @@ static enum tr_verdict check(struct tr_exchange *x, struct state *s, bool early)
     struct worker *w = tr_filter_worker(x, TR_FILTER_QUOTA); /* of both filters */
     if (!all || !w || (early ? all->early : all->count - all->early) == 0)
         return TR_CONTINUE;
-    if (!make_asks(x, all, early, s)) {
-        (void)tr_fail(tr_exchange_status(x), TR_ERR_NOMEM, "out of memory");
-        return TR_FAIL;
-    }
-    if (!tr_quota_local_check(w->shared->table, s->asks, s->count, x->policy->quota_cost,
-                              now_of(x, w->shared)))
+    if (!make_asks(x, all, early, s))
+        return out_of_memory(x);
+    s->local = gather(s, 0, is_local);
+    if (s->local && !tr_quota_local_check(w->shared->table, s->asks, s->local,
+                                          x->policy->quota_cost, now_of(x, w->shared))) {
+        s->count = s->local; /* the store was not asked */
         return refuse(x, w, s);
-    return admitted(w, s);
+    }
+    return s->local < s->count ? ask_store(x, w, s) : admitted(w, s, false);
+}
+
+static enum tr_verdict on_resume(struct tr_exchange *x, void *state)
+{
+    struct state *s = state;
+    struct worker *w = tr_filter_worker(x, TR_FILTER_QUOTA);
+    if (s->failure != TR_KV_OK)
+        return store_failed(x, w, s);
+    for (uint32_t i = 0; i < s->store.count; i++)
+        s->asks[s->local + i].result = s->store.items[i].result;
+    if (s->store.admitted)
+        return admitted(w, s, false);
+    tr_quota_local_undo(w->shared->table, s->asks, s->local, s->store.cost);
+    return refuse(x, w, s);
+}
+
+static void done(struct tr_exchange *x, void *state)
+{
+    struct state *s = state;
+    (void)x;
+    tr_quota_redis_cancel(&s->store);
 }
 
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
@@ -260,6 +397,12 @@ static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
     if (!conf)
         return TR_ERR_NOMEM;
     *ret_conf = conf;
+    struct tr_span url = snap->config.quota_store.redis;
+    struct tr_status st;
+    tr_status_clear(&st);
+    if (url.len && tr_kv_redis_parse(url, &conf->redis, &st))
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/quota_store/redis"), "%.*s",
+                   (int)tr_status_text(&st).len, tr_status_text(&st).ptr);
     return tr_quota_compile(snap, conf);
 }
 
@@ -291,6 +434,7 @@ static void control_stop(void *control)
 static void worker_stop(void *worker)
 {
     struct worker *w = worker;
+    tr_kv_redis_free(w->redis);
     tr_free(w->counts);
     tr_free(w);
 }
@@ -298,7 +442,6 @@ static void worker_stop(void *worker)
 static enum tr_err worker_start(struct tr_pworker *p, void *conf, void *control, void **ret_worker)
 {
     const struct tr_quota_conf *c = conf;
-    (void)p;
     if (!control)
         return TR_OK;
     struct worker *w = tr_calloc(1, sizeof *w);
@@ -307,7 +450,44 @@ static enum tr_err worker_start(struct tr_pworker *p, void *conf, void *control,
     *ret_worker = w;
     w->shared = control;
     w->counts = tr_calloc(c->name_count, sizeof *w->counts);
-    return w->counts ? TR_OK : TR_ERR_NOMEM;
+    if (!w->counts)
+        return TR_ERR_NOMEM;
+    struct tr_kv_redis_options options = {.loop = p->h->loop,
+                                          .dns = p->dns,
+                                          .url = &c->redis,
+                                          .script = tr_quota_redis_script,
+                                          .timeout_ns = p->snap->config.quota_store.timeout};
+    return c->any_shared ? tr_kv_redis_new(&options, &w->redis) : TR_OK;
+}
+
+static void store_metrics(struct tr_expo *e, void *const *workers, uint32_t worker_count)
+{
+    static const struct tr_span names[] = {TR_SPAN_INIT("ok"), TR_SPAN_INIT("timeout"),
+                                           TR_SPAN_INIT("unavailable"), TR_SPAN_INIT("error")};
+    uint64_t calls[4] = {0}, took_ns = 0, up = 0;
+    bool any = false;
+    for (uint32_t i = 0; i < worker_count; i++) {
+        const struct worker *w = workers[i];
+        if (!w || !w->redis)
+            continue;
+        const struct tr_kv_counters *c = tr_kv_redis_counters(w->redis);
+        any = true;
+        for (unsigned k = 0; k < TR_KV__COUNT; k++) {
+            unsigned what = k == TR_KV_OK                                           ? 0
+                            : k == TR_KV_TIMEOUT                                    ? 1
+                            : k == TR_KV_DOWN || k == TR_KV_BUSY || k == TR_KV_LOST ? 2
+                                                                                    : 3;
+            calls[what] += __atomic_load_n(&c->results[k], __ATOMIC_RELAXED);
+        }
+        took_ns += __atomic_load_n(&c->answered_ns, __ATOMIC_RELAXED);
+        up += __atomic_load_n(&c->up, __ATOMIC_RELAXED);
+    }
+    if (!any)
+        return;
+    for (unsigned k = 0; k < 4; k++)
+        tr_expo_u64(e, TR_METRIC_QUOTA_STORE_CALLS, &names[k], calls[k]);
+    tr_expo_u64(e, TR_METRIC_QUOTA_STORE_UP, NULL, up);
+    tr_expo_double(e, TR_METRIC_QUOTA_STORE_SECONDS, NULL, (double)took_ns / 1e9);
 }
 
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
@@ -331,6 +511,7 @@ static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *con
         }
     }
     tr_expo_u64(e, TR_METRIC_QUOTA_EVICTIONS, NULL, tr_quota_local_evictions(s->table));
+    store_metrics(e, workers, worker_count);
 }
 
 const struct tr_filter tr_filter_quota = {
@@ -338,6 +519,8 @@ const struct tr_filter tr_filter_quota = {
     .phase = TR_PHASE_QUOTA,
     .state_bytes = sizeof(struct state),
     .on_request = on_request,
+    .on_resume = on_resume,
+    .done = done,
     .on_response = on_response,
     .prepare = prepare,
     .control_start = control_start,
@@ -352,5 +535,7 @@ const struct tr_filter tr_filter_quota_early = {
     .phase = TR_PHASE_AUTHN,
     .state_bytes = sizeof(struct state),
     .on_request = on_request_early,
+    .on_resume = on_resume,
+    .done = done,
     .on_response = on_response,
 };

@@ -17,6 +17,7 @@
 
 #include "config/snapshot.h"
 #include "filters/quota_local.h"
+#include "filters/quota_redis.h"
 
 enum tr_quota_part_kind {
     TR_QUOTA_CLAIM,
@@ -36,6 +37,7 @@ struct tr_quota_part {
 struct tr_quota_tier {
     struct tr_span value; /* whose tier it is; empty: those of no other */
     struct tr_gcra gcra;
+    struct tr_quota_redis_rate rate;
     uint32_t limit, burst;
     uint64_t window_ns;
     struct tr_span policy_text; /* its member of RateLimit-Policy */
@@ -61,7 +63,8 @@ struct tr_quotas { /* TR_POLICY_QUOTA */
 struct tr_quota_conf { /* of a snapshot */
     const struct tr_span *names;
     uint32_t name_count, name_cap;
-    bool any, any_shared; /* there is a quota; one in Redis */
+    struct tr_kv_redis_url redis; /* where, when any_shared */
+    bool any, any_shared;         /* there is a quota; one in Redis */
 };
 
 /* Compiles the quotas of every policy into its slot; problems go to the snapshot. */

@@ -60,6 +60,8 @@ static void finish_tier(struct compile *c, const struct tr_quota *q, struct tr_q
     if (t->burst == 0)
         t->burst = t->limit;
     t->gcra = tr_gcra_make(t->limit, t->window_ns, t->burst);
+    if (q->shared)
+        t->rate = tr_quota_redis_rate_make(t->limit, t->window_ns, t->burst);
     if (c->policy->quota_cost > t->burst)
         PROBLEM(c, "quota_cost %u of \"%.*s\" is more than its burst of %u: nothing would pass",
                 c->policy->quota_cost, (int)q->name.len, q->name.ptr, t->burst);
@@ -194,7 +196,10 @@ static void parse_keys(struct compile *c, const struct tr_policy_quota *cfg, str
 static void parse_quota(struct compile *c, const struct tr_policy_quota *cfg, struct tr_quota *q)
 {
     uint8_t store_says = c->snap->config.quota_store.on_failure;
-    *q = (struct tr_quota){.name = cfg->name, .early = cfg->before_authentication};
+    *q = (struct tr_quota){.name = cfg->name,
+                           .early = cfg->before_authentication,
+                           .shared = cfg->store == TR_QUOTA_STORE_SHARED &&
+                                     c->snap->config.quota_store.redis.len > 0};
     if (!is_name(cfg->name))
         PROBLEM(c, "a quota's name has 1 to 64 letters, digits, '_', '-', '.' or ':'");
     parse_keys(c, cfg, q);
@@ -204,7 +209,6 @@ static void parse_quota(struct compile *c, const struct tr_policy_quota *cfg, st
         PROBLEM(c, "\"%.*s\" needs an identity, and cannot be checked before authentication",
                 (int)q->name.len, q->name.ptr);
     q->early = cfg->before_authentication;
-    q->shared = cfg->store == TR_QUOTA_STORE_SHARED && c->snap->config.quota_store.redis.len > 0;
     q->on_failure = cfg->on_failure == TR_QUOTA_ON_FAILURE_LOCAL   ? TR_ON_FAILURE_LOCAL
                     : cfg->on_failure == TR_QUOTA_ON_FAILURE_ALLOW ? TR_ON_FAILURE_ALLOW
                     : cfg->on_failure == TR_QUOTA_ON_FAILURE_DENY  ? TR_ON_FAILURE_DENY

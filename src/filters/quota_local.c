@@ -157,11 +157,16 @@ static void undo(struct tr_quota_local *t, const struct tr_quota_ask *ask, uint3
     }
 }
 
-void tr_quota_local_undo(struct tr_quota_local *table, const struct tr_quota_ask *asks,
-                         uint32_t count, uint32_t cost)
+void tr_quota_local_undo(struct tr_quota_local *table, struct tr_quota_ask *asks, uint32_t count,
+                         uint32_t cost)
 {
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t price_ns = asks[i].gcra.interval * cost / TR_GCRA_TICKS_PER_NS;
+        struct tr_gcra_result *r = &asks[i].result;
         undo(table, &asks[i], cost);
+        r->remaining += cost;
+        r->reset_ns -= price_ns < r->reset_ns ? price_ns : r->reset_ns;
+    }
 }
 
 bool tr_quota_local_check(struct tr_quota_local *table, struct tr_quota_ask *asks, uint32_t count,
