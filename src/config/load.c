@@ -191,10 +191,8 @@ enum tr_err tr_snapshot_build(struct tr_span text, struct tr_span folder,
     tr_problems_init(&snap->problems, &snap->arena);
     *ret_snapshot = snap;
     snap->problems.text = tr_arena_copy(&snap->arena, text);
-    struct tr_build b = {.snap = snap,
-                         .folder = tr_arena_copy(&snap->arena, folder),
-                         .builtin = builtin,
-                         .mode = mode};
+    snap->folder = tr_arena_copy(&snap->arena, folder);
+    struct tr_build b = {.snap = snap, .folder = snap->folder, .builtin = builtin, .mode = mode};
     b.ctx = (struct tr_keys_ctx){&snap->arena, &snap->problems, b.folder};
     parse_file(&b, snap->problems.text);
     if (!snap->root)

@@ -45,7 +45,8 @@ struct tr_snapshot {
     struct tr_arena arena;
     struct tr_config config;
     struct tr_problems problems;
-    struct json_t *root; /* the file's DOM, until the snapshot goes */
+    struct tr_span folder; /* of the file: relative paths begin there */
+    struct json_t *root;   /* the file's DOM, until the snapshot goes */
     struct tr_typepool *pool;
     struct tr_router *router;
     struct tr_route **routes; /* by index */

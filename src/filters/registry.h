@@ -13,7 +13,8 @@
     FILTER(CORS, tr_filter_cors)           /* GUARD, after IP */ \
     FILTER(QUOTA_EARLY, tr_filter_quota_early) /* AUTHN, before it */ \
     FILTER(QUOTA, tr_filter_quota)         /* QUOTA */ \
-    FILTER(HEADERS, tr_filter_headers)     /* REWRITE */
+    FILTER(HEADERS, tr_filter_headers)     /* REWRITE */ \
+    FILTER(ACCESS_LOG, tr_filter_access_log) /* sees no request: the end of each */
 /* clang-format on */
 
 enum tr_filter_id {

@@ -1,0 +1,289 @@
+"""The access log (SPEC §11, contrib/doc/access-log.md), over HTTP/1.1, HTTP/2 and native gRPC."""
+import datetime
+import json
+import os
+import re
+import socket
+
+import grpc
+import pytest
+
+from env.build import ROOT, wait_until
+from env.gateway import Gateway, base_config, run
+from env.http1 import H1, H1Stream
+from env.http2 import H2
+from env.messages import types
+
+SERVICE = "test.v1.EverythingService"
+CLIENTS = {"h1": H1, "h2": H2}
+SHARES = ["head_us", "filters_us", "body_us", "retries_us", "connect_us", "first_byte_us", "last_byte_us"]
+
+
+def fields():
+    return re.findall(r'^FIELD\(\w+, "(\w+)", \w+, "(\w+)"', (ROOT / "src/obs/accesslog.def").read_text(), re.M)
+
+
+class Log:
+    def __init__(self, path):
+        self.path = path
+
+    def lines(self):
+        text = self.path.read_text() if self.path.exists() else ""
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+
+    def one(self, seconds=20, **want):
+        """The one line with these members."""
+        def found():
+            return [line for line in self.lines() if all(line.get(k) == v for k, v in want.items())]
+        wait_until(f"a line with {want}", found, seconds)
+        assert len(found()) == 1, found()
+        line = found()[0]
+        assert all(isinstance(line[s], int) for s in SHARES), line
+        assert line["duration_us"] == sum(line[s] for s in SHARES), line
+        assert line["key_wait_us"] + line["quota_wait_us"] <= line["filters_us"]
+        return line
+
+
+@pytest.fixture
+def logged(start, backend, tmp_path):
+    def begin(access_log=None, **changes):
+        path = tmp_path / "access.log"
+        gateway = start(base_config([backend.endpoint], access_log={"output": str(path), **(access_log or {})}, **changes))
+        return gateway, Log(path)
+    return begin
+
+
+def test_a_request(logged, backend, version):
+    gateway, log = logged(trusted_hops=1)
+    before = datetime.datetime.now(datetime.timezone.utc)
+    with CLIENTS[version](gateway.port) as c:
+        r = c.request("POST", "/test/v1/echo?x=secret", [("content-type", "application/json"), ("x-request-id", "abc-1"),
+                                                         ("x-forwarded-for", "203.0.113.7, 192.0.2.9")], b'{"fString":"x"}')
+        r2 = c.request("POST", "/test/v1/echo", [("content-type", "application/json"), ("x-request-id", "abc-2")], b'{"fString":"x"}')
+    assert r.status == 400 and r2.status == 200  # the query binds nothing
+    line = log.one(request_id="abc-2")
+    assert line["client"] == "127.0.0.1" and line["http"] == version[1].replace("1", "1.1")
+    assert line["method"] == "POST" and line["path"] == "/test/v1/echo" and line["dialect"] == "rest"
+    assert line["route"] == "/test/v1/echo" and line["rpc"] == SERVICE + ".Echo"
+    assert line["upstream"] == "main" and line["endpoint"] == backend.endpoint and line["attempts"] == 1
+    assert line["status"] == 200 and line["grpc_code"] == 0 and "reason" not in line
+    assert line["bytes_in"] == 15 and line["bytes_out"] == len(r2.body) and line["deadline_us"] == 15_000_000
+    assert abs(datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00")) - before) < datetime.timedelta(seconds=60)
+    assert len(line["config"]) == 16 and "user_agent" not in line and "fail_open" not in line
+    assert list(line) == [name for name, when in fields() if name in line]  # in the order of the table
+    line = log.one(request_id="abc-1")
+    assert line["status"] == 400 and line["reason"].startswith("QUERY_")
+    assert line["client"] == "192.0.2.9" and line["attempts"] == 0 and "endpoint" not in line
+
+
+def test_secrets_of_the_query_are_not_there(logged, backend, version):
+    gateway, log = logged()
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/echo/x?key=s3cret-1&access_token=s3cret-2", [("x-request-id", "q"), ("authorization", "Bearer s3cret-3")]).status == 200
+    log.one(request_id="q")
+    assert "s3cret" not in log.path.read_text()
+
+
+def test_native_grpc(logged, backend):
+    gateway, log = logged()
+    message = types()["test.v1.Everything"](f_string="x")
+    with grpc.insecure_channel(f"127.0.0.1:{gateway.port}", [("grpc.enable_http_proxy", 0)]) as channel:
+        echo = channel.unary_unary(f"/{SERVICE}/Echo", lambda m: m.SerializeToString(), types()["test.v1.Everything"].FromString)
+        assert echo(message, timeout=10, metadata=[("x-request-id", "n1")]) == message
+        fail = channel.unary_unary(f"/{SERVICE}/Fail", lambda m: m.SerializeToString(), types()["test.v1.FailResponse"].FromString)
+        with pytest.raises(grpc.RpcError):
+            fail(types()["test.v1.FailRequest"](code=7, message="no"), timeout=10, metadata=[("x-request-id", "n2")])
+        down = channel.unary_stream(f"/{SERVICE}/Down", lambda m: m.SerializeToString(), types()["test.v1.StreamItem"].FromString)
+        assert len(list(down(types()["test.v1.StreamRequest"](count=5), timeout=10, metadata=[("x-request-id", "n3")]))) == 5
+    line = log.one(request_id="n1")
+    assert line["dialect"] == "grpc" and line["route"] == f"/{SERVICE}/Echo" and line["status"] == 200 and line["grpc_code"] == 0
+    assert 5_000_000 < line["deadline_us"] < 15_000_000  # the client rounds
+    line = log.one(request_id="n2")
+    assert line["status"] == 200 and line["grpc_code"] == 7 and "reason" not in line
+    assert log.one(request_id="n3")["grpc_code"] == 0
+
+
+def test_refusals_of_every_kind_have_a_line(logged, backend, version):
+    gateway, log = logged(policies={SERVICE + ".Shadow": {"ip": {"deny": ["127.0.0.1"]}}}, limits={"max_header_bytes": 4096})
+    cases = {"ROUTE_NOT_FOUND": ("GET", "/nowhere", [], 404), "METHOD_NOT_ALLOWED": ("DELETE", "/test/v1/echo/x", [], 405),
+             "IP_DENIED": ("GET", "/test/v1/shadow", [], 403), "BAD_TIMEOUT": ("GET", "/test/v1/echo/x", [("grpc-timeout", "x")], 400),
+             "BAD_TARGET": ("GET", "/test/v1/echo/%zz", [], 400), "HEADERS_TOO_LARGE": ("GET", "/test/v1/echo/x", [("x-large", "v" * 5000)], 431)}
+    for reason, (method, target, headers, status) in cases.items():
+        with CLIENTS[version](gateway.port) as c:
+            assert c.request(method, target, headers).status == status
+        line = log.one(reason=reason)
+        assert line["status"] == status and line["attempts"] == 0 and line["method"] == method, line
+    assert "route" not in log.one(reason="ROUTE_NOT_FOUND") and log.one(reason="IP_DENIED")["route"] == "/test/v1/shadow"
+
+
+def test_what_cannot_be_parsed_has_a_line(logged, backend):
+    gateway, log = logged()
+    with H1(gateway.port) as c:
+        c.send(b"GET /test/v1/echo/x HTTP/1.1\r\nHost: a\r\nx: 1\r\n folded\r\n\r\n")
+        assert H1Stream(c, "GET").finish(10).status == 400
+    assert log.one(reason="BAD_HEADER")["status"] == 400
+
+
+@pytest.mark.parametrize("path", ["/a%22%7D%0a", '/x"},{"y":"', "/\\", "/" + "%22" * 600])
+def test_clients_cannot_write_lines(logged, backend, version, path):
+    gateway, log = logged({"fields": ["status", "path", "user_agent", "authority"]})
+    agent = 'a"\\\t\x7f\xff{}' if version == "h1" else 'a"\\\t\xff{}'
+    with CLIENTS[version](gateway.port) as c:
+        status = c.request("GET", path, [("user-agent", agent)]).status
+    wait_until("a line", lambda: log.lines(), 20)
+    assert len(log.lines()) == 1 and log.lines()[0]["status"] == status
+    assert log.lines()[0].get("path", path)[:1024] == path[:1024]
+    assert all(len(line) < 4096 for line in log.path.read_text().split("\n"))
+
+
+def test_fields_are_chosen(logged, backend, version):
+    names = ["status", "user_agent", "trace_id", "peer", "tls", "referer", "origin", "authority", "method"]
+    gateway, log = logged({"fields": names})
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with CLIENTS[version](gateway.port) as c:
+        c.request("GET", "/test/v1/echo/x", [("user-agent", "me"), ("traceparent", f"00-{trace}-00f067aa0ba902b7-01"), ("origin", "https://a.example"),
+                                             ("referer", "https://a.example/p")])
+        c.request("GET", "/test/v1/echo/x", [("traceparent", "00-x")])
+    wait_until("both", lambda: len(log.lines()) == 2, 20)
+    assert log.lines()[0] == {"status": 200, "user_agent": "me", "trace_id": trace, "peer": "127.0.0.1", "tls": False, "referer": "https://a.example/p",
+                              "origin": "https://a.example", "authority": f"127.0.0.1:{gateway.port}", "method": "GET"}
+    assert list(log.lines()[0]) == names
+    assert "trace_id" not in log.lines()[1]
+
+
+def test_where_the_time_went(logged, backend, version):
+    gateway, log = logged()
+    with CLIENTS[version](gateway.port) as c:
+        c.request("GET", "/test/v1/sleep?duration=0.5s", [("x-request-id", "slow")])
+        c.request("GET", "/test/v1/stream?count=3&pause=0.2s", [("x-request-id", "stream"), ("accept", "application/x-ndjson")])
+    line = log.one(request_id="slow")
+    assert line["first_byte_us"] >= 450_000 and line["first_byte_us"] > line["last_byte_us"], line
+    line = log.one(request_id="stream")
+    assert line["last_byte_us"] >= 300_000, line
+
+
+def test_a_slow_body(logged, backend):
+    gateway, log = logged()
+    with H1(gateway.port) as c:
+        s = c.start("POST", "/test/v1/echo", [("content-type", "application/json"), ("x-request-id", "slow-body")], 15)
+        wait_until("it has begun", lambda: gateway.metric("transom_requests_in_flight") == 1, 20)
+        s.send(b'{"fString":"x"}')
+        assert s.finish().status == 200
+    line = log.one(request_id="slow-body")
+    assert line["body_us"] > 0 and line["duration_us"] > line["body_us"] - 1, line
+
+
+def test_a_backend_that_cannot_be_reached(start, backend, tmp_path, version):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        dead = s.getsockname()[1]
+    path = tmp_path / "a.log"
+    g = start(base_config([f"127.0.0.1:{dead}"], access_log={"output": str(path)}))
+    with CLIENTS[version](g.port) as c:
+        assert c.request("GET", "/test/v1/echo/x").status == 503
+    line = Log(path).one(status=503)
+    assert line["reason"] == "UPSTREAM_CONNECT" and line["grpc_code"] == 14 and line["attempts"] >= 1 and "endpoint" not in line
+    assert line["first_byte_us"] == 0
+
+
+def test_a_client_that_leaves(logged, backend, version):
+    gateway, log = logged()
+    with CLIENTS[version](gateway.port) as c:
+        s = c.start("GET", "/test/v1/sleep?duration=20s", [("x-request-id", "left")])
+        wait_until("the call arrives", lambda: backend.calls, 20)
+        s.cancel()
+        line = log.one(request_id="left")
+    assert line["reason"] == "CLIENT_GONE" and line["status"] == 499 and line["grpc_code"] == 1
+
+
+def test_preflights_and_health_have_lines(logged, backend, version):
+    gateway, log = logged(listeners=[{"address": "127.0.0.1:0", "health": True}], policies={"*": {"cors": {"origins": ["*"]}}})
+    with CLIENTS[version](gateway.port) as c:
+        c.request("OPTIONS", "/test/v1/echo/x", [("origin", "https://a.example"), ("access-control-request-method", "GET")])
+        c.request("GET", "/healthz")
+    assert log.one(method="OPTIONS")["status"] == 204 and log.one(path="/healthz")["status"] == 200
+
+
+def test_standard_output(start, backend, version):
+    g = start(base_config([backend.endpoint], access_log={"output": "stdout", "fields": ["path", "status"]}))
+    with CLIENTS[version](g.port) as c:
+        for i in range(3):
+            c.request("GET", f"/test/v1/echo/{i}")
+    got = [json.loads(g.process.stdout.readline()) for _ in range(3)]
+    assert got == [{"path": f"/test/v1/echo/{i}", "status": 200} for i in range(3)]
+
+
+def test_lines_are_written_at_the_end(logged, backend):
+    gateway, log = logged({"fields": ["path"]})
+    with H2(gateway.port) as c:
+        for i in range(100):
+            c.request("GET", f"/test/v1/echo/{i}")
+    gateway.stop()
+    assert sorted(line["path"] for line in log.lines()) == sorted(f"/test/v1/echo/{i}" for i in range(100))
+
+
+def test_rotation(logged, backend):
+    gateway, log = logged({"fields": ["path"]})
+    with H2(gateway.port) as c:
+        c.request("GET", "/test/v1/echo/before")
+        wait_until("the first line", lambda: log.lines(), 20)
+        os.rename(log.path, str(log.path) + ".1")
+
+        def goes_on():
+            c.request("GET", "/test/v1/echo/after")
+            return log.path.exists() and log.lines()
+        wait_until("the new file has lines", goes_on, 30)
+        os.remove(log.path)  # deleted
+        wait_until("and again", goes_on, 30)
+    assert Log(type(log.path)(str(log.path) + ".1")).lines()[0] == {"path": "/test/v1/echo/before"}
+    assert gateway.metric("transom_access_log_dropped_total") == 0
+
+
+def test_a_relative_path_begins_at_the_file(start, backend):
+    g = start(base_config([backend.endpoint], access_log={"output": "here.log", "fields": ["status"]}))
+    with H2(g.port) as c:
+        c.request("GET", "/test/v1/echo/x")
+    wait_until("a line", lambda: Log(g.dir / "here.log").lines() == [{"status": 200}], 20)
+
+
+def test_a_reader_that_does_not_read_stops_nobody(tmp_path, backend):
+    """A pipe that nobody reads: requests go on, lines are dropped and counted, the end comes all the same."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with Gateway(tmp_path / "g", base_config([backend.endpoint], workers=1, access_log={"output": str(fifo), "fields": ["path"]})) as g:
+            with H2(g.port) as c:
+                def dropped():
+                    for _ in range(200):
+                        assert c.request("GET", "/" + "x" * 1000).status == 404
+                    return g.metric("transom_access_log_dropped_total") > 0
+                wait_until("lines are dropped", dropped, 60)
+                assert c.request("GET", "/test/v1/echo/x").status == 200
+    finally:
+        os.close(reader)
+
+
+def test_a_log_that_cannot_be_opened_is_no_start(tmp_path):
+    with pytest.raises(AssertionError, match="access log"):
+        Gateway(tmp_path / "g", base_config(["127.0.0.1:1"], access_log={"output": "/nowhere/at/all"}))
+
+
+def test_mistakes_are_found_at_load(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(base_config(["127.0.0.1:1"], access_log={"output": "x.log", "fields": ["status", "nope", "status"]})))
+    done = run("check", "--config", path)
+    out = done.stdout + done.stderr
+    assert done.returncode == 1 and 'no field is named "nope"' in out and '"status" is named twice' in out
+    assert not (tmp_path / "x.log").exists()
+
+
+def test_no_heap_allocation_for_it(logged, backend):
+    gateway, log = logged(workers=1)
+    with H2(gateway.port) as c:
+        for _ in range(50):  # warm
+            c.request("GET", "/test/v1/echo/x")
+        before = gateway.metric("transom_heap_allocations_total")
+        for _ in range(200):
+            c.request("GET", "/test/v1/echo/x")
+        assert gateway.metric("transom_heap_allocations_total") - before <= 2
