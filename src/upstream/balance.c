@@ -23,8 +23,8 @@ uint32_t tr_uendpoint_share(const struct tr_uendpoint *e, uint64_t now_ns, uint6
     uint64_t age = now_ns - e->ramp_ns;
     if (e->ramp_ns == 0 || age >= slow_start_ns)
         return SHARE_WHOLE;
-    return SHARE_WHOLE / 10 + (uint32_t)((double)(SHARE_WHOLE - SHARE_WHOLE / 10) * (double)age /
-                                         (double)slow_start_ns);
+    const uint32_t least = SHARE_WHOLE / 10;
+    return least + (uint32_t)((double)(SHARE_WHOLE - least) * (double)age / (double)slow_start_ns);
 }
 
 /* How much is asked of an endpoint, from the most to the least, until one is found. */
@@ -39,7 +39,7 @@ static bool is_candidate(const struct tr_pick *pick, const struct tr_uendpoint *
         return false;
     if (level < LEVEL_AVOIDED && tr_pick_avoids(pick, e))
         return false;
-    return level > LEVEL_ALL || e->ramp_ns == 0 ||
+    return level > LEVEL_ALL || !random || e->ramp_ns == 0 ||
            next_random(random) % SHARE_WHOLE <
                tr_uendpoint_share(e, pick->now_ns, pick->slow_start_ns);
 }

@@ -322,8 +322,9 @@ enum tr_err tr_hcheck_new(struct tr_uendpoint *e, const struct tr_health_conf *c
     check->conf = conf;
     tr_arena_init(&check->arena, c->worker->blocks);
     tr_timer_init(&check->timer, c->worker->loop, on_timer);
-    enum tr_err err = tr_timer_start(&check->timer, (uint64_t)((double)(conf->interval_ns / 10) *
-                                                               (tr_cluster_random(c) * 0x1p-32)));
+    uint64_t tenth = conf->interval_ns / 10; /* gateways that start together do not ask together */
+    enum tr_err err =
+        tr_timer_start(&check->timer, (uint64_t)((double)tenth * (tr_cluster_random(c) * 0x1p-32)));
     if (err) {
         tr_free(check);
         return err;

@@ -1,5 +1,6 @@
 /* Endpoints that are names: addresses come, go and fail. */
 #include "test.h"
+#include "upstream/eslot.h"
 #include "upstream_world.h"
 
 #include <arpa/inet.h>
@@ -154,6 +155,60 @@ static void name_that_moves_is_followed(void **state)
     finish();
 }
 
+/* Whatever hangs on an address comes and goes with it: its place on the ring, its slot, its checks.
+ */
+static void name_that_moves_takes_all_it_has_along(void **state)
+{
+    (void)state;
+    static const struct tr_health_conf health = {10000000, 1000000000, {NULL, 0}};
+    static const struct tr_outlier_conf outlier = {5, 1000000000, 50};
+    static struct tr_eslot slots[4];
+    memset(slots, 0, sizeof slots);
+    begin();
+    two_behind_a_name();
+    w.backends[0].kind = w.backends[1].kind = B_SERVING;
+    w.conf.balance = TR_BALANCE_RING_HASH;
+    w.conf.health = &health;
+    w.conf.outlier = &outlier;
+    w.conf.slow_start_ns = 1000000000;
+    w.shared.slots = slots;
+    w.shared.slot_count = 4;
+    ns.count = 1;
+    ns.last[0] = 1;
+    w_cluster(&w);
+    const unsigned counts[] = {2, 1, 2};
+    for (unsigned round = 0; round < 4; round++) {
+        unsigned before = ns.queries, held = 0, first = w.call_count;
+        for (unsigned i = 0; i < 3000 && ns.queries == before; i++)
+            serve_for(1);
+        serve_for(50);
+        for (uint64_t i = 0; i < 16; i++) {
+            struct test_call *tc = w_call_prepare(&w, "x");
+            tc->call.hash = i << 60;
+            tc->call.hashed = true;
+            assert_int_equal(tr_ucall_start(&tc->call, w.cluster), TR_OK);
+            tr_ucall_commit(&tc->call, true);
+        }
+        serve_until_ended(first + 16);
+        for (unsigned i = first; i < first + 16; i++)
+            assert_int_equal(w.calls[i].err, TR_OK);
+        for (unsigned i = 0; i < 4; i++)
+            held += tr_eslot_held(&slots[i]);
+        assert_int_equal(held, ns.count);
+        if (round < 3) {
+            ns.count = counts[round];
+            ns.last[0] = round == 1 ? 2 : 1;
+            ns.last[1] = 2;
+        }
+    }
+    assert_true(w.backends[1].requests > 0);
+    tr_cluster_free(w.cluster);
+    w.cluster = NULL;
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(tr_eslot_held(&slots[i]));
+    finish();
+}
+
 static void name_that_fails_keeps_its_addresses(void **state)
 {
     (void)state;
@@ -209,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(name_is_resolved_before_the_first_call),
         cmocka_unit_test(name_that_moves_is_followed),
+        cmocka_unit_test(name_that_moves_takes_all_it_has_along),
         cmocka_unit_test(name_that_fails_keeps_its_addresses),
         cmocka_unit_test(name_that_does_not_exist_is_said),
         cmocka_unit_test(name_server_that_is_silent_costs_no_more_than_the_connect_timeout),
