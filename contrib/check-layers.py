@@ -23,7 +23,7 @@ LIBRARIES = {  # header prefix -> files that may include it
     "nghttp2/": r"http/h2_.*|gateway/demo_backend\.c|gateway/version\.c",
     "protobuf-c/": r"gateway/version\.c|proto/(typepool_load(_\w+)?|pbc_alloc|annot|.*\.pb-c)\.[ch]",
     "openssl/": r"io/tls_.*|filters/jwt_key\.c|base/digest\.c|gateway/version\.c",
-    "jansson.h": r"config/.*|filters/jwks\.c|filters/jwt\.c|gateway/version\.c",
+    "jansson.h": r"config/.*|filters/(jwks|apikey|quota_compile)\.c|gateway/version\.c",
     "ares.h": r"io/dns\.c|gateway/version\.c",
     "uv.h": r"io/.*|gateway/version\.c",
     "hiredis": r"io/kv_redis\.c",

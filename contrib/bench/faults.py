@@ -125,7 +125,7 @@ def restarts_under_load(w):
     def goaway(backend):
         backend.tell("grace 1")
         backend.process.wait(10)
-    g = w.gateway([b], policy={"retry": {"attempts": 6, "on": ["UNAVAILABLE"], "backoff": {"base": "100ms", "max": "500ms"}}},
+    g = w.gateway([b], policy={"retry": {"attempts": 10, "on": ["UNAVAILABLE"], "backoff": {"base": "300ms", "max": "1s"}}},
                   upstream={"retry_budget": {"percent": 200, "min_per_second": 100}})
     times = [(1, lambda: replace(goaway)), (4, lambda: replace(Backend.kill))] + ([] if w.quick else [
         (7, lambda: replace(goaway)), (10, lambda: replace(Backend.kill))])
@@ -133,7 +133,8 @@ def restarts_under_load(w):
     gets = [a for a in failures(answers) if a.reason[0] == "GET"]
     posts = [a for a in failures(answers) if a.reason[0] == "POST"]
     sure = [a for a in posts if not re.search("lost|reset|reached|UPSTREAM_CLOSED|connection", a.reason[1])]
-    return not gets and not sure, (f"{len(answers)} requests over {len(times)} restarts: {len(gets)} GET failed, {len(posts)} POST failed, "
+    why = f" ({gets[0].at:.2f} s: {gets[0].status} {gets[0].reason[1][:300]})" if gets else ""
+    return not gets and not sure, (f"{len(answers)} requests over {len(times)} restarts: {len(gets)} GET failed{why}, {len(posts)} POST failed, "
                                    f"{len(sure)} of them for another reason than a lost connection")
 
 

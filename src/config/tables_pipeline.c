@@ -53,7 +53,7 @@ static const struct tr_key jwks_keys[] = {
     {.name = "inline", .type = TR_KEY_RAW, .offset = AT(tr_cfg_jwks, inline_keys), .default_text = "", .doc = "The key set itself: {\"keys\": [...]}."},
     {.name = "ca", .type = TR_KEY_PATH, .offset = AT(tr_cfg_jwks, ca), .default_text = "", .doc = "PEM file with the authorities that the server of `uri` or of discovery must chain to; empty: the system's."},
     {.name = "timeout", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_jwks, timeout), .default_text = "5s", .min = 10 * MS, .max = 300 * SECOND, .doc = "For one fetch, from the name to the last byte."},
-    {.name = "max_bytes", .type = TR_KEY_SIZE, .offset = AT(tr_cfg_jwks, max_bytes), .default_text = "1MiB", .min = 256, .max = 64 * MIB, .doc = "Of one answer; a larger one is a failed fetch."},
+    {.name = "max_bytes", .type = TR_KEY_SIZE, .offset = AT(tr_cfg_jwks, max_bytes), .default_text = "1MiB", .min = 256, .max = 4 * MIB, .doc = "Of one answer; a larger one is a failed fetch."},
     {.name = "refresh_interval", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_jwks, refresh_interval), .default_text = "5m", .min = 100 * MS, .max = 86400 * SECOND, .doc = "How often the key set is fetched again; sooner when its Cache-Control says so."},
     {.name = "max_stale", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_jwks, max_stale), .default_text = "24h", .min = 0, .max = 30 * 86400 * SECOND, .doc = "How long keys are used on while fetching fails."},
     {.name = "unknown_kid_interval", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_jwks, unknown_kid_interval), .default_text = "10s", .min = 10 * MS, .max = 86400 * SECOND, .doc = "A token with a key id that is not known fetches the key set at most this often."},
