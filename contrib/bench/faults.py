@@ -125,7 +125,8 @@ def restarts_under_load(w):
     def goaway(backend):
         backend.tell("grace 1")
         backend.process.wait(10)
-    g = w.gateway([b], policy={"retry": {"attempts": 10, "on": ["UNAVAILABLE"], "backoff": {"base": "300ms", "max": "1s"}}},
+    g = w.gateway([b],  # grpcio's server says CANCELLED of what is left when its grace is over
+                  policy={"retry": {"attempts": 10, "on": ["UNAVAILABLE", "CANCELLED"], "backoff": {"base": "300ms", "max": "1s"}}},
                   upstream={"retry_budget": {"percent": 200, "min_per_second": 100}})
     times = [(1, lambda: replace(goaway)), (4, lambda: replace(Backend.kill))] + ([] if w.quick else [
         (7, lambda: replace(goaway)), (10, lambda: replace(Backend.kill))])
