@@ -161,7 +161,7 @@ static enum tr_err head_of(struct tr_h1_answer *a, struct tr_arena *arena, struc
     struct tr_span head = tr_buf_span(&a->head);
     struct tr_headers h = {0};
     size_t lf = tr_span_find(head, '\n');
-    uint8_t minor;
+    uint8_t minor = 1; /* gcc -O2 does not see that the status line sets it */
     enum tr_err err = status_line(a, tr_span_sub(head, 0, lf - 1), &minor, st);
     if (!err)
         err = tr_h1_parse_fields(a->head.ptr + lf + 1, head.len - lf - 1, arena, &h, st);
