@@ -111,13 +111,14 @@ static uint32_t pick_round_robin(const struct tr_pick *pick, struct tr_uendpoint
 struct ring_walk {
     const struct tr_pick *pick;
     struct tr_uendpoint *const *live;
+    uint32_t count;
     int level;
 };
 
 static bool ring_takes(void *ctx, uint32_t owner)
 {
     const struct ring_walk *walk = ctx;
-    return is_candidate(walk->pick, walk->live[owner], walk->level, NULL);
+    return owner < walk->count && is_candidate(walk->pick, walk->live[owner], walk->level, NULL);
 }
 
 static uint32_t pick_ring(const struct tr_pick *pick, struct tr_uendpoint *const *live,
@@ -125,7 +126,7 @@ static uint32_t pick_ring(const struct tr_pick *pick, struct tr_uendpoint *const
 {
     uint32_t at = count;
     for (int level = LEVEL_RAMPING; level < LEVELS && at == count; level++) {
-        struct ring_walk walk = {pick, live, level};
+        struct ring_walk walk = {pick, live, count, level};
         at = tr_ring_find(pick->ring, pick->hash, ring_takes, &walk, count);
         if (!pick->avoid)
             break;

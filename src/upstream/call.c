@@ -67,10 +67,25 @@ void tr_ucall_report(struct tr_ucall *call, int grpc_code, bool ours)
         report(call, is_failure(grpc_code, ours));
 }
 
+/* Was the deadline one that a working backend could have kept? */
+static bool was_patient(const struct tr_ucall *call)
+{
+    return !call->hasty || tr_cluster_now(call->cluster) - call->start_ns >= TR_CALL_PATIENCE_NS;
+}
+
+/* Is it something that the backend, or the way to it, has done? */
+static bool is_about_backend(const struct tr_ucall *call, enum tr_err err)
+{
+    if (err == TR_ERR_DEADLINE) /* a stream that has begun may go on for as long as it likes */
+        return !call->has_data && was_patient(call);
+    return err >= TR_ERR_UPSTREAM_NO_ENDPOINT && err <= TR_ERR_UPSTREAM_HEADERS &&
+           err != TR_ERR_UPSTREAM_PENDING && err != TR_ERR_UPSTREAM_ACTIVE &&
+           err != TR_ERR_BREAKER_OPEN;
+}
+
 void tr_ucall_report_err(struct tr_ucall *call, enum tr_err err)
 {
-    if (err == TR_ERR_DEADLINE ||
-        (err >= TR_ERR_UPSTREAM_NO_ENDPOINT && err <= TR_ERR_UPSTREAM_HEADERS))
+    if (call->started && is_about_backend(call, err))
         tr_ucall_report(call, tr_err_info(err)->grpc_code, true);
 }
 
@@ -79,12 +94,9 @@ static void judge_end(struct tr_ucall *call, enum tr_err err, const struct tr_he
 {
     if (call->reported)
         return;
-    if (err == TR_ERR_NOMEM) {
-        abandon(call);
-        return;
-    }
     if (err) {
         tr_ucall_report_err(call, err);
+        abandon(call); /* if that said nothing */
         return;
     }
     const struct tr_header *h = tr_headers_find(trailers, TR_TOKEN_GRPC_STATUS, NULL);
@@ -94,7 +106,8 @@ static void judge_end(struct tr_ucall *call, enum tr_err err, const struct tr_he
         code = (uint64_t)code_of_http(call->http_status);
     /* a backend whose clock was faster than ours says what we would have said */
     bool late = code == DEADLINE_EXCEEDED && call->deadline_ns &&
-                tr_cluster_now(call->cluster) + DEADLINE_SLACK_NS >= call->deadline_ns;
+                tr_cluster_now(call->cluster) + DEADLINE_SLACK_NS >= call->deadline_ns &&
+                was_patient(call);
     tr_ucall_report(call, (int)code, late);
 }
 
@@ -164,6 +177,7 @@ static void on_head(void *ctx, unsigned status, const struct tr_headers *headers
 static void on_data(void *ctx, struct tr_span data)
 {
     struct tr_ucall *call = ctx;
+    call->has_data = true;
     call->unconsumed += (uint32_t)data.len;
     call->events->on_data(call->ctx, data);
 }
@@ -291,6 +305,8 @@ enum tr_err tr_ucall_start(struct tr_ucall *call, struct tr_cluster *cluster)
     call->conn = NULL;
     call->req_ready = call->req->len - call->req_hold;
     call->reported = false;
+    call->has_data = false;
+    call->start_ns = tr_cluster_now(cluster);
     call->ticket = TR_BREAKER_NO_TICKET;
     tr_list_init(&call->node);
     if (u->conf->breaker && !tr_breaker_admit(&u->shared->breaker, u->conf->breaker,

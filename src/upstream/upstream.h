@@ -145,6 +145,9 @@ struct tr_upstream_state tr_upstream_state(const struct tr_upstream *upstream, u
 
 enum tr_progress { TR_PROGRESS_NOT_SENT, TR_PROGRESS_SENT, TR_PROGRESS_ANSWERED };
 
+/* Else clients could open the breaker for all others by asking for answers in no time. */
+#define TR_CALL_PATIENCE_NS ((uint64_t)50 * 1000 * 1000)
+
 struct tr_ucall;
 struct tr_ucall_events {
     /* Initial metadata: status is HTTP's. `end`: a trailers-only answer (on_end follows with the
@@ -171,8 +174,10 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     struct tr_arena *arena; /* for response headers and trailers */
     uint64_t deadline_ns;   /* when the caller gives up; 0: never. A backend that says
                                DEADLINE_EXCEEDED by then says what we would have said */
-    uint64_t hash;          /* ring_hash: of what the request is to be kept together by */
-    bool hashed;            /* hash is set; else any endpoint */
+    bool hasty;    /* that is the client's own deadline, sooner than ours: it says nothing of the
+                      backend    when it comes within TR_CALL_PATIENCE_NS */
+    uint64_t hash; /* ring_hash: of what the request is to be kept together by */
+    bool hashed;   /* hash is set; else any endpoint */
     const struct tr_endpoint_conf *avoid; /* of a failed attempt: not this one, if another is
                                              there; NULL */
     uint64_t avoid_key; /* the endpoint_key of that attempt: tells addresses of one name apart; 0:
@@ -188,13 +193,14 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     void *stream; /* the request on its connection; NULL while pending */
     void *conn;   /* that connection */
     struct tr_list node;
-    uint64_t pending_since_ns;
+    uint64_t start_ns, pending_since_ns;
     size_t req_ready; /* bytes of *req that were committed */
     int32_t stream_id;
     uint32_t unconsumed;
     uint8_t moves; /* times it went back to the queue unsent */
     bool req_end, started;
     bool reported;        /* its outcome is known */
+    bool has_data;        /* of the answer */
     uint16_t http_status; /* of the answer's head */
     uint32_t ticket;      /* the breaker's */
 };
@@ -213,8 +219,8 @@ void tr_ucall_consume(struct tr_ucall *call, size_t bytes);
  * (4, true)). The first report of an attempt counts, later ones and those after its end do nothing.
  * Not for a client that left: cancel without a report. */
 void tr_ucall_report(struct tr_ucall *call, int grpc_code, bool ours);
-/* The same for a failure that the gateway named: DEADLINE, UPSTREAM_*; others say nothing of the
- * backend and are left unreported. */
+/* The same for a failure that the gateway named: DEADLINE before the first byte of an answer's
+ * body, UPSTREAM_*; others say nothing of the backend and are left unreported. */
 void tr_ucall_report_err(struct tr_ucall *call, enum tr_err err);
 /* RST_STREAM(CANCEL) when it has a stream; no event follows. Harmless on a call that ended. */
 void tr_ucall_cancel(struct tr_ucall *call);

@@ -107,6 +107,22 @@ def test_our_deadline_counts(start, backends, client):
     assert a.code == 14 and state(gateway) == 2
 
 
+@pytest.mark.parametrize("timeout,counts", [("0.005", False), ("0.3", True)])
+def test_a_clients_own_deadline_counts_when_it_left_time(start, backends, timeout, counts):
+    """Else a client could open the breaker for all others by asking for answers in no time."""
+    b, = backends()
+    gateway = start(config(b.endpoint, minimum_requests=3))
+    c = DIALECTS["rest"](gateway)
+    assert c.echo().code == 0  # connected
+    for _ in range(6):
+        c.request("/test/v1/sleep?duration=30s", [("x-request-timeout", timeout)])
+    c.close()
+    if counts:
+        assert opened(gateway) == 1
+    else:  # what a busy machine kept for 50 ms may count
+        assert opened(gateway) == 0 or gateway.metric("transom_request_duration_seconds_sum") > 0.15
+
+
 def test_connect_errors_count(start, client):
     gateway = start(config(f"127.0.0.1:{free_port()}", minimum_requests=3))
     c = client(gateway)

@@ -138,6 +138,44 @@ static void breaker_takes_the_first_report_of_an_attempt(void **state)
     assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 0);
 }
 
+static void breaker_does_not_count_hasty_clients(void **state)
+{
+    (void)state;
+    world_of(B_HOLD, 1);
+    w.conf.breaker = &breaker;
+    w_cluster(&w);
+    for (int i = 0; i < 10; i++) {
+        struct test_call *tc = held_call();
+        tc->call.hasty = true;
+        tc->call.start_ns = tr_loop_now_ns(w.loop); /* whatever the connection took */
+        fail_by_deadline(tc);
+    }
+    assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 0);
+    for (int i = 0; i < 3; i++) {
+        struct test_call *tc = held_call();
+        tc->call.hasty = true;
+        tc->call.start_ns = tr_loop_now_ns(w.loop) - TR_CALL_PATIENCE_NS;
+        fail_by_deadline(tc);
+    }
+    assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 2);
+}
+
+/* The time of a stream is over: that it began says that the backend works. */
+static void breaker_does_not_count_streams_whose_time_is_over(void **state)
+{
+    (void)state;
+    struct backend *b = w_backend(&w, B_RAW, 1);
+    f_settings(&b->script, NULL, 0);
+    w.conf.breaker = &breaker;
+    w_cluster(&w);
+    for (uint32_t i = 0; i < 5; i++) {
+        struct test_call *tc = held_call();
+        tc->call.has_data = true;
+        fail_by_deadline(tc);
+    }
+    assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 0);
+}
+
 static void breaker_counts_resets(void **state)
 {
     (void)state;
@@ -493,6 +531,8 @@ int main(void)
         TEST(breaker_counts_what_found_no_connection),
         TEST(breaker_counts_our_deadline_and_no_cancel),
         TEST(breaker_takes_the_first_report_of_an_attempt),
+        TEST(breaker_does_not_count_hasty_clients),
+        TEST(breaker_does_not_count_streams_whose_time_is_over),
         TEST(breaker_counts_resets),
         TEST(breaker_probe_that_a_bound_refuses_is_no_probe),
         TEST(outlier_gets_no_calls_of_any_worker),
