@@ -5,12 +5,12 @@
 enum kind { WORD, TEXT, PATH, COUNT, US, BOOL, LIST };
 
 static const struct {
-    struct tr_span name;
-    uint8_t kind; /* enum kind */
+    struct tr_span name, begin; /* begin: "name": with its quotes and colon */
+    uint8_t kind;               /* enum kind */
     bool all;
 } fields_table[TR_ACCESS__COUNT] = {
 #define FIELD(id, name, kind, when, doc)                                                           \
-    {TR_SPAN_INIT(name), kind, (when)[0] == 'a' && (when)[1] == 'l'},
+    {TR_SPAN_INIT(name), TR_SPAN_INIT("\"" name "\":"), kind, (when)[0] == 'a' && (when)[1] == 'l'},
 #include "obs/accesslog.def"
 #undef FIELD
 };
@@ -142,9 +142,7 @@ static enum tr_err line(struct tr_buf *out, const struct tr_access_fields *field
         if (out->len > 1)
             err = tr_buf_push(out, ',');
         if (!err)
-            err = tr_emit_string(out, fields_table[f].name, NULL);
-        if (!err)
-            err = tr_buf_push(out, ':');
+            err = tr_buf_append(out, fields_table[f].begin);
         if (!err)
             err = value(out, f, entry, text_max, path_max);
     }
