@@ -263,6 +263,8 @@ static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, str
     }
     for (uint32_t i = end; i < all; i++)
         count(w, s->quotas[i], RESULT_FAILED_OPEN);
+    if (end < all)
+        x->fail_open |= TR_FAIL_OPEN_QUOTA;
     s->count = end;
     return admitted(w, s, true);
 }

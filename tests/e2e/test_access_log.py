@@ -288,3 +288,16 @@ def test_no_heap_allocation_for_it(logged, backend):
         for _ in range(200):
             c.request("GET", "/test/v1/echo/x")
         assert gateway.metric("transom_heap_allocations_total") - before <= 2
+
+
+def test_what_failed_open_is_said(logged, backend, version):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        dead = s.getsockname()[1]
+    gateway, log = logged(quota_store={"redis": f"redis://127.0.0.1:{dead}/0", "on_failure": "allow"},
+                          policies={SERVICE + ".Echo": {"quotas": [{"name": "q", "limit": 1, "window": "60s"}]}})
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/echo/x").status == 200
+        assert c.request("GET", "/test/v1/query").status == 200
+    assert log.one(path="/test/v1/echo/x")["fail_open"] == ["quota"]
+    assert "fail_open" not in log.one(path="/test/v1/query")
