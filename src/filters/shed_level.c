@@ -6,11 +6,9 @@
 
 static void settle(struct tr_shed_level *level, uint64_t bound, uint64_t end)
 {
-    if (bound == 0)
-        level->over = false;
-    else if (level->value > bound)
+    if (bound && level->value > bound)
         level->over = true;
-    else if (level->value < end || level->value == 0)
+    else if (bound == 0 || level->value < end || level->value == 0)
         level->over = false;
 }
 

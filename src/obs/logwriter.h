@@ -27,10 +27,10 @@ struct tr_logwriter;
 enum tr_err tr_logwriter_new(struct tr_span output, uint32_t producers, size_t ring_bytes,
                              struct tr_logwriter **ret_writer, struct tr_status *st) TR_MUST_USE;
 /* All producers have ended. Writes what is there, for a second at most. NULL is accepted. */
-void tr_logwriter_free(struct tr_logwriter *writer);
+void tr_logwriter_free(struct tr_logwriter *w);
 
 /* line: ends in a line feed and has no other, at most 4096 bytes. false: dropped and counted. */
-bool tr_logwriter_put(struct tr_logwriter *writer, uint32_t producer, struct tr_span line);
-uint64_t tr_logwriter_dropped(const struct tr_logwriter *writer);
+bool tr_logwriter_put(struct tr_logwriter *w, uint32_t producer, struct tr_span line);
+uint64_t tr_logwriter_dropped(const struct tr_logwriter *w);
 
 #endif

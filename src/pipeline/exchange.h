@@ -127,6 +127,7 @@ struct tr_exchange {
     struct tr_rest *rest;           /* REST's own state */
     void *grpc;                     /* native gRPC's */
     enum tr_step step;
+    uint32_t metrics_row; /* tr_route.index, or TR_METRICS_NO_ROUTE */
 
     struct tr_headers metadata; /* to send upstream */
     struct tr_buf req;          /* gRPC frames to the backend */
@@ -136,14 +137,13 @@ struct tr_exchange {
     uint8_t backoffs;            /* since the backend last said when (pipeline/attempt.h) */
     uint16_t previous_base;      /* grpc-previous-rpc-attempts as the client sent it */
     uint32_t previous_at;        /* index + 1 of that header in metadata */
+    uint32_t timeout_at;         /* the same of grpc-timeout */
     uint32_t resp_mark;          /* resp_headers before the attempt added to them */
     struct tr_timer try_timer;   /* the delay of RETRY, else per_try_timeout */
     struct tr_headers kept_head; /* see head_kept */
     const struct tr_endpoint_conf *avoid; /* where an attempt has failed */
     uint64_t avoid_key;
-    uint32_t metrics_row;   /* tr_route.index, or TR_METRICS_NO_ROUTE */
     uint64_t call_start_ns; /* of the last attempt; 0: none */
-    uint32_t timeout_at;    /* index + 1 of grpc-timeout in metadata */
 
     uint64_t deadline_ns;     /* monotonic; 0: none */
     uint64_t last_message_ns; /* streams: for stream_idle_timeout */
@@ -156,7 +156,6 @@ struct tr_exchange {
     size_t held;                  /* upstream bytes not yet consumed: the client does not read */
     size_t body_held;             /* client bytes not yet consumed: the backend does not read */
     uint64_t bytes_in, bytes_out; /* bodies */
-    uint16_t http_status;         /* of the answer; 0: none was sent */
 
     /* Where the time went: each step's share, what a failed attempt took being RETRY's. */
     uint64_t step_ns; /* when the step began */
@@ -167,15 +166,16 @@ struct tr_exchange {
 
     struct tr_ip client_ip; /* pipeline/client_addr.h, which alone reads these four */
     struct tr_span client_text;
-    bool client_known, client_has_ip;
 
     /* filters */
     const struct tr_identity *identity; /* NULL: anonymous */
     void **filter_state;
     uint8_t filter_at, filter_ran;
-    uint16_t pause_slot; /* + 1; 0: not paused */
-    uint8_t depth;       /* callbacks under way: the exchange is freed when the outermost returns */
+    uint16_t pause_slot;  /* + 1; 0: not paused */
+    uint16_t http_status; /* of the answer; 0: none was sent */
+    uint8_t depth; /* callbacks under way: the exchange is freed when the outermost returns */
 
+    bool client_known, client_has_ip;
     uint8_t fail_open; /* enum tr_fail_open: passed though a dependency could not say so */
     bool preflight;    /* an OPTIONS request that asks for route->verb (CORS): no body, no call */
     bool metadata_made;
