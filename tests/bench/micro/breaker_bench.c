@@ -4,6 +4,8 @@
 #include "bench.h"
 #include "upstream/upstream_int.h"
 
+#include <pthread.h>
+
 #define SEC  ((uint64_t)1000000000)
 #define MANY 20
 
@@ -55,6 +57,31 @@ static void choose(void *arg)
     (void)tr_balance_pick(&c->pick, live, c->count, &random_state);
 }
 
+#define SHARED_CALLS 5000000
+
+static void *shared(void *arg)
+{
+    uint64_t at = 2000 * SEC;
+    (void)arg;
+    for (int i = 0; i < SHARED_CALLS; i++, at += 1000) {
+        uint32_t ticket;
+        if (tr_breaker_admit(&breaker, &breaker_conf, at, &ticket))
+            (void)tr_breaker_report(&breaker, &breaker_conf, ticket, false, at, 0);
+    }
+    return NULL;
+}
+
+/* Two threads that do nothing else: as bad as it gets. */
+static double two_threads(void)
+{
+    pthread_t other;
+    double from = tr_bench_now_ns();
+    TR_ASSERT(pthread_create(&other, NULL, shared, NULL) == 0);
+    (void)shared(NULL);
+    TR_ASSERT(pthread_join(other, NULL) == 0);
+    return (tr_bench_now_ns() - from) / SHARED_CALLS;
+}
+
 int main(void)
 {
     static const char *const names[] = {"least_request", "round_robin", "ring_hash"};
@@ -71,6 +98,7 @@ int main(void)
     for (int i = 0; i < 20 && tr_breaker_admit(&open, &breaker_conf, now, &ticket); i++)
         (void)tr_breaker_report(&open, &breaker_conf, ticket, true, now, 0);
     printf("%-28s %6.1f ns\n", "breaker: admit and report", tr_bench_run(admit_and_report, NULL));
+    printf("%-28s %6.1f ns\n", "breaker: two threads at once", two_threads());
     printf("%-28s %6.1f ns\n", "breaker: refuse", tr_bench_run(refuse, &open));
     printf("%-28s %6.1f ns\n", "outlier: success", tr_bench_run(outcome, NULL));
     for (int how = 0; how < 3; how++) {
