@@ -198,10 +198,8 @@ static void on_up_end(void *ctx, enum tr_err err, uint32_t h2_code,
     struct tr_exchange *x = ctx;
     tr_exchange_enter(x);
     x->call_open = false;
-    if (x->ended) {
-        /* the answer was complete, or failed, before */
-    } else if (tr_attempt_end(x, err, h2_code, trailers)) {
-        /* it goes on with another one, or has failed */
+    if (x->ended || tr_attempt_end(x, err, h2_code, trailers)) {
+        /* the answer was complete, or failed, before; or there is another attempt */
     } else if (err == TR_ERR_UPSTREAM_RESET) {
         const struct tr_err_info *info = tr_err_info(err);
         x->end = (struct tr_rpc_end){.code = info->grpc_code,

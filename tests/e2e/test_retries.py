@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from env.backend import Backend
-from env.build import wait_until
+from env.build import SANITIZED, wait_until
 from env.gateway import Gateway, base_config, run
 from env.http1 import H1
 from env.http2 import H2
@@ -582,6 +582,22 @@ def test_a_budget_of_nothing_repeats_nothing(worlds):
         assert http.request("GET", "/test/v1/fail/0").status == 503
         world.fails_first(1, goaway)  # what was never begun costs nothing
         assert http.request("GET", "/test/v1/fail/0").status == 200
+
+
+@pytest.mark.skipif(SANITIZED, reason="arenas are emulated by the heap in this build")
+def test_a_retry_allocates_nothing(start, backend, version, connect):
+    gateway = start(base_config([], workers=1, upstreams={"main": {"endpoints": [backend.endpoint], "retry_budget": AMPLE}},
+                                policies={"*": {"timeout": "20s", "retry": {**RETRY, "per_try_timeout": "15s"}}}))
+    http = connect(gateway)
+
+    def requests(kind, n):
+        for i in range(n):
+            r = http.request("GET", f"/test/v1/fail/14?key={kind}{i}&times=1", timeout=25)
+            assert r.status == 200 and r.json()["attempt"] == 2
+    requests("warm", 60)
+    before = gateway.metric("transom_heap_allocations_total")
+    requests("x", 100)
+    assert gateway.metric("transom_heap_allocations_total") == before
 
 
 # -- clients that leave -----------------------------------------------------------------------------------------------------------
