@@ -1,4 +1,5 @@
 """Active health checks by grpc.health.v1, in both dialects."""
+import grpc
 import pytest
 
 from env.build import wait_until
@@ -162,3 +163,15 @@ def test_workers_share_the_result(start, backends):
         assert c.echo().code == 0
         c.close()
     assert not servers[0].calls
+
+
+def test_checks_go_over_tls_too(start, backends, certificates):
+    crt, key = certificates.make("books.internal")
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), crt.read_bytes())])
+    servers = backends(2, credentials=credentials)
+    servers[0].health, servers[1].health = NOT_SERVING, SERVING
+    gateway = start(config([b.endpoint for b in servers], upstream={"tls": {"ca": str(certificates.ca), "server_name": "books.internal"}}))
+    c = DIALECTS["rest"](gateway)
+    wait_until("it is found", lambda: unhealthy(gateway) == 1 and checks(gateway, "healthy"), 20)
+    assert served_by(c, servers) == {"b1"}
+    c.close()

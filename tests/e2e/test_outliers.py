@@ -1,9 +1,12 @@
 """Outlier ejection and slow start, in both dialects."""
+import socket
+
 import pytest
 
 from env.build import wait_until
 from env.faulty import DIALECTS, FaultyBackend
 from env.gateway import base_config
+from test_upstreams import names  # noqa: F401  a fixture
 
 
 @pytest.fixture
@@ -193,3 +196,22 @@ def test_slow_start_gives_it_a_small_share_at_first(start, backends, client):
         b.calls.clear()
     assert [c.echo().code for _ in range(220)] == [0] * 220
     assert 5 <= len(servers[0].calls) <= 60  # a tenth of a share, not half of all
+
+
+def test_addresses_of_one_name_are_told_apart(start, backends, client, names):  # noqa: F811
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    servers = [backends(1, address=f"127.0.0.{i}:{port}")[0] for i in (1, 2, 3)]
+    names.records["books.test"] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    keys = config(servers)
+    keys["upstreams"]["main"]["endpoints"] = [f"dns:///books.test:{port}"]
+    gateway = start(keys, env={"TRANSOM_DNS_SERVERS": names.address})
+    c = client(gateway)
+    warm(c, servers)
+    servers[1].fault = 14
+    wait_until("it is ejected", lambda: c.echo() and ejected(gateway), 20)
+    n = len(servers[1].calls)
+    assert n == 4
+    assert [c.echo().code for _ in range(20)] == [0] * 20
+    assert len(servers[1].calls) == n and servers[0].calls and servers[2].calls
