@@ -26,7 +26,7 @@ LIBRARIES = {  # header prefix -> files that may include it
     "jansson.h": r"config/.*|filters/(jwks|apikey|quota_compile)\.c|gateway/version\.c",
     "ares.h": r"io/dns\.c|gateway/version\.c",
     "uv.h": r"io/.*|gateway/version\.c",
-    "hiredis": r"io/kv_redis\.c",
+    "hiredis": r"io/kv_redis_answer\.c",
     "zlib.h": r"http/coding_.*|gateway/version\.c",
     "brotli/": r"http/coding_.*|gateway/version\.c",
     "zstd.h": r"http/coding_.*|gateway/version\.c",

@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/rand.h"
+#include "io/kv_redis_answer.h"
 #include "io/stream.h"
 
-#include <hiredis/read.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -18,10 +18,10 @@
 #define CONNECT_NS      (1000 * NS_PER_MS)
 #define BACKOFF_NS      (100 * NS_PER_MS)
 #define BACKOFF_GROWTH  50u /* the longest against the first */
+#define TELL_NS         (1000 * NS_PER_MS)
 #define IDLE_NS         (10000 * NS_PER_MS)
 #define IN_FLIGHT       1024u
 #define IN_FLIGHT_MAX   (1u << 20)
-#define ANSWER_MAX      ((size_t)16 * 1024)
 #define CHUNK           ((size_t)16 * 1024)
 #define CHUNKS_PER_TURN 4
 #define SHA_LEN         40u
@@ -37,16 +37,6 @@ struct slot {
     bool timed_out;
 };
 
-/* One answer, flat: hiredis builds it by the functions below, without the heap. */
-struct answer {
-    int type; /* REDIS_REPLY_*, of the outermost */
-    bool strange;
-    uint32_t count;
-    size_t text_len;
-    char text[160];
-    int64_t ints[TR_KV_INTS_MAX];
-};
-
 struct tr_kv_redis {
     struct tr_loop *loop;
     struct tr_dns *dns;
@@ -60,7 +50,7 @@ struct tr_kv_redis {
     struct tr_task flush; /* also the start */
     struct tr_dns_query *query;
     struct tr_stream *stream;
-    redisReader *reader;
+    struct tr_kv_reader reader; /* open from on_ready on */
     uint64_t backoff_ns;
     uint32_t addr_turn; /* of the addresses of the name */
     struct tr_rand rand;
@@ -72,87 +62,12 @@ struct tr_kv_redis {
     uint32_t slot_mask, head, tail, max_in_flight;
     struct tr_list waiting; /* calls, the oldest first */
 
-    struct answer answer;
     struct tr_kv_counters counters;
     char trouble[160], told[160];
+    uint64_t told_ns;
 };
 
-/* ---- answers: what hiredis reads ----------------------------------------------------------------
- */
-
-static struct answer *answer_of(const redisReadTask *task)
-{
-    return task->privdata;
-}
-
-static void *on_string(const redisReadTask *task, char *text, size_t len)
-{
-    struct answer *a = answer_of(task);
-    if (task->parent) {
-        a->strange = true;
-        return a;
-    }
-    a->type = task->type;
-    a->text_len = len < sizeof a->text ? len : sizeof a->text;
-    memcpy(a->text, text, a->text_len);
-    return a;
-}
-
-static void *on_array(const redisReadTask *task, int elements)
-{
-    struct answer *a = answer_of(task);
-    if (task->parent)
-        a->strange = true;
-    else
-        a->type = task->type;
-    if (elements > TR_KV_INTS_MAX) /* told before memory is taken: the reader gives up */
-        return NULL;
-    return a;
-}
-
-static void *on_integer(const redisReadTask *task, long long value)
-{
-    struct answer *a = answer_of(task);
-    if (!task->parent)
-        a->type = task->type;
-    if (a->count < TR_KV_INTS_MAX)
-        a->ints[a->count++] = value;
-    else
-        a->strange = true;
-    return a;
-}
-
-static void *on_nil(const redisReadTask *task)
-{
-    struct answer *a = answer_of(task);
-    if (task->parent)
-        a->strange = true;
-    else
-        a->type = REDIS_REPLY_NIL;
-    return a;
-}
-
-static void on_free(void *answer)
-{
-    (void)answer; /* it is the link's */
-}
-
-/* hiredis takes them without const, and only reads */
-static redisReplyObjectFunctions answer_functions = {
-    .createString = on_string,
-    .createArray = on_array,
-    .createInteger = on_integer,
-    .createNil = on_nil,
-    .freeObject = on_free,
-};
-
-static struct tr_span answer_text(const struct answer *a)
-{
-    return tr_span(a->text, a->text_len);
-}
-
-/* ---- calls
- * --------------------------------------------------------------------------------------- */
+/* ---- calls ---- */
 
 static uint64_t now_of(const struct tr_kv_redis *l)
 {
@@ -166,15 +81,15 @@ static uint32_t unanswered(const struct tr_kv_redis *l)
 
 /* The call has ended; fn may do anything but free the link. */
 static void finish(struct tr_kv_redis *l, struct tr_kv_call *call, enum tr_kv_failure failure,
-                   const struct answer *a)
+                   const struct tr_kv_answer *a)
 {
     tr_list_remove(&call->node);
     call->link = NULL;
     tr_count(&l->counters.results[failure]);
     if (a)
         tr_count_add(&l->counters.answered_ns, now_of(l) - call->start_ns);
-    call->fn(call, failure, failure == TR_KV_OK ? l->answer.ints : NULL,
-             failure == TR_KV_OK ? l->answer.count : 0);
+    call->fn(call, failure, failure == TR_KV_OK ? l->reader.answer.ints : NULL,
+             failure == TR_KV_OK ? l->reader.answer.count : 0);
 }
 
 /* The commands that are noted from here on are in l->out. */
@@ -265,8 +180,7 @@ void tr_kv_cancel(struct tr_kv_call *call)
     tr_count(&l->counters.cancelled);
 }
 
-/* ---- going down ---------------------------------------------------------------------------------
- */
+/* ---- going down ---- */
 
 static void disconnect(struct tr_kv_redis *l)
 {
@@ -276,26 +190,29 @@ static void disconnect(struct tr_kv_redis *l)
     if (l->stream)
         tr_stream_close(l->stream, true);
     l->stream = NULL;
-    if (l->reader)
-        redisReaderFree(l->reader);
-    l->reader = NULL;
+    tr_kv_reader_close(&l->reader);
     tr_task_cancel(&l->flush);
     tr_buf_clear(&l->out);
     l->out_pos = 0;
     l->head = l->tail;
 }
 
-/* Says it once, until it changes or the link was up meanwhile. */
-static void tell(struct tr_kv_redis *l)
+/* Says it once until it changes, and not more often than once a second. */
+static void tell(struct tr_kv_redis *l, const char *what_now)
 {
-    if (strcmp(l->told, l->trouble) == 0)
+    uint64_t now = now_of(l);
+    for (char *p = l->trouble; *p; p++) /* a peer's words come to the log */
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+    if (strcmp(l->told, l->trouble) == 0 || (l->told_ns && now - l->told_ns < TELL_NS))
         return;
     memcpy(l->told, l->trouble, sizeof l->told);
-    if (l->url.addr.len && l->url.addr.ss.ss_family == AF_UNIX)
-        tr_log(TR_LOG_WARN, "quota store redis %s: %s; trying again", l->url.host, l->trouble);
+    l->told_ns = now;
+    if (l->url.port)
+        tr_log(TR_LOG_WARN, "quota store redis %s:%u: %s%s", l->url.host, l->url.port, l->trouble,
+               what_now);
     else
-        tr_log(TR_LOG_WARN, "quota store redis %s:%u: %s; trying again", l->url.host, l->url.port,
-               l->trouble);
+        tr_log(TR_LOG_WARN, "quota store redis %s: %s%s", l->url.host, l->trouble, what_now);
 }
 
 /* The link is down: what waits fails, and after a while it is made again. */
@@ -306,14 +223,11 @@ static void lost(struct tr_kv_redis *l, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(l->trouble, sizeof l->trouble, fmt, args);
     va_end(args);
-    for (char *p = l->trouble; *p; p++) /* a peer's words come to the log */
-        if (*p < ' ' || *p > '~')
-            *p = '?';
     tr_count(l->state == UP ? &l->counters.losses : &l->counters.failed_connects);
     __atomic_store_n(&l->counters.up, 0, __ATOMIC_RELAXED);
     l->state = WAITING;
     disconnect(l);
-    tell(l);
+    tell(l, "; trying again");
 
     uint64_t half = l->backoff_ns / 2;
     (void)tr_timer_start(&l->timer, half + tr_rand_below(&l->rand, half + 1));
@@ -325,66 +239,39 @@ static void lost(struct tr_kv_redis *l, const char *fmt, ...)
         finish(l, tr_container_of(l->waiting.next, struct tr_kv_call, node), TR_KV_LOST, NULL);
 }
 
-/* ---- what comes in ------------------------------------------------------------------------------
- */
-
-static enum tr_kv_failure failure_of(const struct answer *a)
-{
-    static const struct {
-        struct tr_span prefix;
-        enum tr_kv_failure failure;
-    } errors[] = {
-        {TR_SPAN_INIT("MOVED "), TR_KV_MOVED},       {TR_SPAN_INIT("ASK "), TR_KV_MOVED},
-        {TR_SPAN_INIT("CLUSTERDOWN "), TR_KV_MOVED}, {TR_SPAN_INIT("TRYAGAIN "), TR_KV_MOVED},
-        {TR_SPAN_INIT("CROSSSLOT "), TR_KV_MOVED},   {TR_SPAN_INIT("LOADING "), TR_KV_LOADING},
-        {TR_SPAN_INIT("READONLY "), TR_KV_READONLY}, {TR_SPAN_INIT("MISCONF "), TR_KV_READONLY},
-        {TR_SPAN_INIT("OOM "), TR_KV_READONLY},      {TR_SPAN_INIT("NOREPLICAS "), TR_KV_READONLY},
-    };
-    if (a->type == REDIS_REPLY_ARRAY && !a->strange)
-        return TR_KV_OK;
-    if (a->type != REDIS_REPLY_ERROR)
-        return TR_KV_PROTOCOL;
-    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
-        if (tr_span_starts(answer_text(a), errors[i].prefix))
-            return errors[i].failure;
-    return TR_KV_ERROR;
-}
+/* ---- what comes in ---- */
 
 static void note_error(struct tr_kv_redis *l, enum tr_kv_failure failure)
 {
+    const struct tr_kv_answer *a = &l->reader.answer;
     struct tr_span name = tr_kv_failure_name(failure);
-    struct tr_span text =
-        l->answer.type == REDIS_REPLY_ERROR ? answer_text(&l->answer) : TR_SPAN("");
+    struct tr_span text = a->type == TR_KV_ANSWER_ERROR ? tr_kv_answer_text(a)
+                                                        : TR_SPAN("an answer of the wrong form");
     (void)snprintf(l->trouble, sizeof l->trouble, "%.*s: %.*s", (int)name.len, name.ptr,
                    (int)(text.len < 120 ? text.len : 120), text.ptr);
-    for (char *p = l->trouble; *p; p++)
-        if (*p < ' ' || *p > '~')
-            *p = '?';
-    tell(l);
+    tell(l, "");
 }
 
 static void on_call_answer(struct tr_kv_redis *l, const struct slot *s)
 {
-    const struct answer *a = &l->answer;
+    const struct tr_kv_answer *a = &l->reader.answer;
     struct tr_kv_call *call = s->call;
     if (!call) {
         if (s->timed_out)
             tr_count(&l->counters.late);
         return;
     }
-    if (a->type == REDIS_REPLY_ERROR && !call->repeated &&
-        tr_span_starts(answer_text(a), TR_SPAN("NOSCRIPT"))) {
+    if (!call->repeated && tr_kv_answer_is_error(a, TR_SPAN("NOSCRIPT"))) {
         call->repeated = true;
         tr_count(&l->counters.repeated);
         if (!put_call(l, call, true))
             finish(l, call, TR_KV_NOMEM, NULL);
         return;
     }
-    enum tr_kv_failure failure = failure_of(a);
+    enum tr_kv_failure failure = tr_kv_answer_failure(a);
     if (failure)
         note_error(l, failure);
-    bool leave =
-        a->type == REDIS_REPLY_ERROR && tr_span_starts(answer_text(a), TR_SPAN("READONLY"));
+    bool leave = tr_kv_answer_is_error(a, TR_SPAN("READONLY"));
     finish(l, call, failure, a);
     if (leave)
         lost(l, "it is a replica, or has become one");
@@ -406,18 +293,18 @@ static void come_up(struct tr_kv_redis *l)
 static void on_greeting_answer(struct tr_kv_redis *l, enum kind kind)
 {
     static const char *const names[] = {"AUTH", "SELECT", "SCRIPT LOAD"};
-    const struct answer *a = &l->answer;
-    if (a->type == REDIS_REPLY_ERROR) {
+    const struct tr_kv_answer *a = &l->reader.answer;
+    if (a->type == TR_KV_ANSWER_ERROR) {
         lost(l, "%s was refused: %.*s", names[kind], (int)(a->text_len < 100 ? a->text_len : 100),
              a->text);
         return;
     }
     if (kind != KIND_SCRIPT) {
-        if (a->type != REDIS_REPLY_STATUS)
+        if (a->type != TR_KV_ANSWER_STATUS)
             lost(l, "what answers does not speak as Redis does");
         return;
     }
-    if (a->type != REDIS_REPLY_STRING || a->text_len != SHA_LEN) {
+    if (a->type != TR_KV_ANSWER_STRING || a->text_len != SHA_LEN) {
         lost(l, "what answers does not speak as Redis does");
         return;
     }
@@ -428,21 +315,14 @@ static void on_greeting_answer(struct tr_kv_redis *l, enum kind kind)
 /* false: the link went down meanwhile. */
 static bool take_answers(struct tr_kv_redis *l)
 {
-    struct tr_stream *stream = l->stream;
+    const struct tr_stream *stream = l->stream;
     for (;;) {
-        void *got = NULL;
-        l->answer.type = 0;
-        l->answer.strange = false;
-        l->answer.count = 0;
-        l->answer.text_len = 0;
-        if (redisReaderGetReply(l->reader, &got) != REDIS_OK) {
-            lost(l, "an answer cannot be read: %s", l->reader->errstr);
-            return false;
-        }
-        if (!got) {
-            if (l->reader->len - l->reader->pos <= ANSWER_MAX)
-                return true;
-            lost(l, "an answer is longer than %zu bytes", ANSWER_MAX);
+        enum tr_err err = tr_kv_reader_next(&l->reader);
+        if (err == TR_ERR_AGAIN)
+            return true;
+        if (err) {
+            struct tr_span why = tr_kv_reader_error(&l->reader);
+            lost(l, "an answer cannot be read: %.*s", (int)why.len, why.ptr);
             return false;
         }
         if (unanswered(l) == 0) {
@@ -477,7 +357,7 @@ static void on_readable(void *ctx)
             lost(l, "the connection broke: %.*s", (int)why.len, why.ptr);
             return;
         }
-        if (redisReaderFeed(l->reader, chunk, (size_t)n) != REDIS_OK) {
+        if (tr_kv_reader_feed(&l->reader, tr_span(chunk, (size_t)n))) {
             lost(l, "out of memory");
             return;
         }
@@ -486,8 +366,7 @@ static void on_readable(void *ctx)
     }
 }
 
-/* ---- what goes out ------------------------------------------------------------------------------
- */
+/* ---- what goes out ---- */
 
 static void send_out(struct tr_kv_redis *l)
 {
@@ -519,8 +398,7 @@ static void on_writable(void *ctx)
     send_out(ctx);
 }
 
-/* ---- coming up ----------------------------------------------------------------------------------
- */
+/* ---- coming up ---- */
 
 static bool put_greeting(struct tr_kv_redis *l)
 {
@@ -554,12 +432,10 @@ static void on_ready(void *ctx, enum tr_err err)
         return;
     }
     l->state = GREETING;
-    l->reader = redisReaderCreateWithFunctions(&answer_functions);
-    if (!l->reader || !put_greeting(l)) {
+    if (tr_kv_reader_open(&l->reader) || !put_greeting(l)) {
         lost(l, "out of memory");
         return;
     }
-    l->reader->privdata = &l->answer;
     send_out(l);
 }
 
@@ -606,8 +482,7 @@ static void start(struct tr_kv_redis *l)
     }
 }
 
-/* ---- time ---------------------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 /* Fails what has waited too long, then sleeps until the next may have. */
 static void expire(struct tr_kv_redis *l)
@@ -662,8 +537,7 @@ static void on_flush(struct tr_task *task)
         start(l);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
 {
