@@ -323,6 +323,12 @@ static int describe(struct explain *e, const char *data)
     tr_policy_sources(e->snap->policies, r->rpc->full_name, print_key, NULL);
     if (deadline)
         (void)printf("deadline: %g s after the first byte\n", (double)(deadline - 1) / 1e9);
+    if (r->policy->retry.attempts > 1)
+        (void)printf("attempts: at most %u; %s\n", r->policy->retry.attempts,
+                     r->rpc->client_streaming
+                         ? "a client stream: only what the backend has not read"
+                     : r->idempotent ? "idempotent: also after the codes of retry.on"
+                                     : "not idempotent: only what the backend has not read");
     (void)printf("upstream: %.*s", (int)r->upstream->conf->name.len, r->upstream->conf->name.ptr);
     for (uint32_t i = 0; i < r->upstream->conf->endpoint_count; i++)
         print_span(i ? ", " : " at ", r->upstream->conf->endpoints[i].text);

@@ -643,3 +643,16 @@ def test_codes_that_do_not_exist_are_problems(tmp_path, backend):
     done = run("check", "--config", tmp_path / "t.json")
     assert done.returncode == 1
     assert '"unavailable" is not a gRPC code' in done.stdout + done.stderr and '"OK" is not' in done.stdout + done.stderr
+
+
+def test_explain_says_what_is_repeated(tmp_path, backend):
+    config = base_config([backend.endpoint], policies={"*": {"retry": {"attempts": 4}}})
+    (tmp_path / "t.json").write_text(json.dumps(config))
+
+    def explain(*args):
+        return run("explain", "--config", tmp_path / "t.json", *args).stdout
+    assert "attempts: at most 4; idempotent" in explain("GET", "/test/v1/fail/0")
+    assert "attempts: at most 4; idempotent" in explain("POST", "/test/v1/fail:idempotent")
+    assert "attempts: at most 4; not idempotent" in explain("POST", "/test/v1/fail")
+    assert "attempts: at most 4; a client stream" in explain("POST", "/test/v1/bidi")
+    assert "attempts: at most 4; not idempotent" in explain("POST", f"/{SERVICE}/Fail", "-H", "content-type: application/grpc")
