@@ -12,7 +12,10 @@
     FILTER(IP, tr_filter_ip)               /* GUARD */ \
     FILTER(CORS, tr_filter_cors)           /* GUARD, after IP */ \
     FILTER(QUOTA_EARLY, tr_filter_quota_early) /* AUTHN, before it */ \
+    FILTER(AUTHN, tr_filter_authn)         /* AUTHN */ \
+    FILTER(AUTHZ, tr_filter_authz)         /* AUTHZ */ \
     FILTER(QUOTA, tr_filter_quota)         /* QUOTA */ \
+    FILTER(IDENTITY, tr_filter_identity)   /* REWRITE, before headers */ \
     FILTER(HEADERS, tr_filter_headers)     /* REWRITE */ \
     FILTER(ACCESS_LOG, tr_filter_access_log) /* sees no request: the end of each */
 /* clang-format on */

@@ -2,7 +2,7 @@
  * before anything is done for them.
  *
  * A timer of each worker samples how late it fires; the control thread reads the process's memory.
- * A request looks at two flags. */
+ * A request looks at a flag and a share. */
 #include "base/alloc.h"
 #include "base/counter.h"
 #include "filters/registry.h"
@@ -48,7 +48,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     if (!lag)
         return TR_CONTINUE;
     bool memory = atomic_load_explicit(&lag->memory->over, memory_order_relaxed);
-    if (!memory && !lag->level.over)
+    if (!memory && (lag->level.share == 0 || !tr_shed_refuses(&lag->level)))
         return TR_CONTINUE;
     tr_count(memory ? &lag->shed_memory : &lag->shed_lag);
     (void)!tr_exchange_header(x, TR_SPAN("retry-after"), TR_SPAN("1"), TR_TOKEN_NONE);

@@ -2,7 +2,10 @@
 
 #include "base/span.h"
 
-#define MS ((uint64_t)1000000)
+#define MS          ((uint64_t)1000000)
+#define SHARE_FIRST 8
+#define SHARE_STEP  2
+#define SHARE_MOST  15
 
 static void settle(struct tr_shed_level *level, uint64_t bound, uint64_t end)
 {
@@ -19,12 +22,20 @@ void tr_shed_lag(struct tr_shed_level *level, uint64_t sample_ns, uint64_t bound
     else
         level->value -= (level->value - sample_ns + 3) / 4; /* rounded up: it reaches 0 */
     settle(level, bound_ns, bound_ns / 2);
+    if (level->over && level->value > bound_ns)
+        level->share = level->share < SHARE_FIRST ? SHARE_FIRST
+                       : level->share + SHARE_STEP < SHARE_MOST
+                           ? (uint8_t)(level->share + SHARE_STEP)
+                           : SHARE_MOST;
+    else if (!level->over)
+        level->share = level->share > SHARE_STEP ? (uint8_t)(level->share - SHARE_STEP) : 0;
 }
 
 void tr_shed_memory(struct tr_shed_level *level, uint64_t bytes, uint64_t bound_bytes)
 {
     level->value = bytes;
     settle(level, bound_bytes, bound_bytes - bound_bytes / 20);
+    level->share = level->over ? TR_SHED_ALL : 0;
 }
 
 uint64_t tr_shed_lag_interval(uint64_t bound_ns)

@@ -1,0 +1,664 @@
+#include "filters/authn.h"
+
+#include "base/alloc.h"
+#include "base/counter.h"
+#include "base/num.h"
+#include "base/rand.h"
+#include "filters/apikey.h"
+#include "filters/quota_local.h"
+#include "filters/registry.h"
+#include "obs/expo.h"
+#include "pipeline/client_addr.h"
+
+#include <stdio.h>
+
+#define CACHE_ENTRY_BYTES ((size_t)4096) /* of the cache's bound in bytes, for each entry */
+#define FAILURE_ENTRIES   16384          /* addresses whose failures are counted */
+
+enum outcome { /* of a request */
+               OUTCOME_AUTHENTICATED,
+               OUTCOME_ANONYMOUS,
+               OUTCOME_FAIL_OPEN,
+               OUTCOME_REFUSED,
+               OUTCOME_LIMITED,
+               OUTCOME__COUNT
+};
+
+struct control {
+    const struct tr_authn_conf *conf;
+    struct tr_jwks_refresh **refreshes; /* by provider; NULL: fixed keys */
+    struct tr_apikey_store *api_keys;
+    struct tr_quota_local *failures; /* NULL: no bound */
+    uint64_t origin_ns;
+};
+
+struct worker {
+    const struct tr_authn_conf *conf;
+    struct control *control;
+    struct tr_jwks_view *views; /* by provider */
+    struct tr_apikey_view api_keys;
+    struct tr_jwt_cache cache;
+    uint64_t (*results)[TR_JWT__COUNT]; /* by provider */
+    uint64_t api_key[2];                /* ok, unknown */
+    uint64_t outcomes[OUTCOME__COUNT];
+};
+
+struct state {
+    struct tr_identity identity;
+    struct tr_jwt *tokens[TR_CREDENTIALS_MAX];
+    uint32_t token_count;
+    struct tr_jwks_waiter waiter;
+    struct tr_jwks_view *waits; /* NULL: nowhere */
+    struct tr_pworker *w;
+    struct tr_handle handle;
+    uint64_t asked_kid, asked_keys; /* bits of providers */
+};
+
+/* What became of one thing that may be shown. The order is that of what is told of several. */
+enum shown { SHOWN_MISSING, SHOWN_WRONG, SHOWN_EXPIRED, SHOWN_UNAVAILABLE, SHOWN_WAIT, SHOWN_OK };
+
+struct attempt {
+    struct tr_exchange *x;
+    struct worker *w;
+    struct state *s;
+    enum tr_jwt_result why; /* of the last token that was wrong */
+    uint32_t wait_provider;
+    enum tr_jwks_ask wait_ask;
+};
+
+/* ---- where a token stands
+ * --------------------------------------------------------------------------------- */
+
+static struct tr_span query_value(const struct tr_exchange *x, struct tr_span name)
+{
+    struct tr_span rest = x->hs->head.query;
+    while (rest.ptr) {
+        struct tr_span value = tr_span_cut(&rest, '&'), key = tr_span_cut(&value, '=');
+        if (tr_span_eq(key, name))
+            return value.ptr ? value : TR_SPAN("");
+    }
+    return TR_SPAN("");
+}
+
+static struct tr_span cookie_value(const struct tr_exchange *x, struct tr_span name)
+{
+    const struct tr_header *h = NULL;
+    while ((h = tr_headers_find(&x->hs->head.headers, TR_TOKEN_COOKIE, h)) != NULL) {
+        struct tr_span rest = h->value;
+        while (rest.ptr) {
+            struct tr_span value = tr_span_trim(tr_span_cut(&rest, ';'));
+            struct tr_span key = tr_span_cut(&value, '=');
+            if (tr_span_eq(key, name) && value.ptr)
+                return value;
+        }
+    }
+    return TR_SPAN("");
+}
+
+static struct tr_span header_token(const struct tr_exchange *x, struct tr_span name)
+{
+    const struct tr_header *h = tr_headers_find_name(&x->hs->head.headers, name);
+    if (!h)
+        return TR_SPAN("");
+    bool bearer = h->value.len > 7 && tr_span_ieq(tr_span_sub(h->value, 0, 7), TR_SPAN("Bearer "));
+    if (bearer)
+        return tr_span_trim(tr_span_from(h->value, 7));
+    return h->token == TR_TOKEN_AUTHORIZATION ? TR_SPAN("") : h->value;
+}
+
+static struct tr_span token_of(const struct tr_exchange *x, const struct tr_authn_provider *p)
+{
+    struct tr_span t = p->header.len ? header_token(x, p->header) : TR_SPAN("");
+    if (!t.len && p->cfg->token_query.len)
+        t = query_value(x, p->cfg->token_query);
+    if (!t.len && p->cfg->token_cookie.len)
+        t = cookie_value(x, p->cfg->token_cookie);
+    return t;
+}
+
+/* ---- one credential
+ * ---------------------------------------------------------------------------------------- */
+
+static struct tr_credential *new_credential(struct attempt *a)
+{
+    struct tr_identity *id = &a->s->identity;
+    return id->count < TR_CREDENTIALS_MAX ? &id->items[id->count++] : NULL;
+}
+
+static enum shown take_token(struct attempt *a, const struct tr_authn_provider *p,
+                             struct tr_jwt *jwt)
+{
+    struct tr_credential *c = new_credential(a);
+    if (!c) {
+        tr_jwt_unref(jwt);
+        return SHOWN_WRONG;
+    }
+    a->s->tokens[a->s->token_count++] = jwt;
+    *c = (struct tr_credential){.kind = TR_CREDENTIAL_TOKEN,
+                                .provider = p->cfg->name,
+                                .subject = jwt->subject,
+                                .consumer = TR_SPAN(""),
+                                .tier = TR_SPAN(""),
+                                .claims = &jwt->claims,
+                                .scopes = jwt->scopes,
+                                .scope_count = jwt->scope_count};
+    return SHOWN_OK;
+}
+
+/* The caller waits for keys, once a request for each reason. */
+static enum shown wait_for(struct attempt *a, uint32_t provider, enum tr_jwks_ask ask,
+                           enum shown otherwise)
+{
+    uint64_t *asked = ask == TR_JWKS_ASK_KID ? &a->s->asked_kid : &a->s->asked_keys;
+    if (a->w->conf->providers[provider].fixed || (*asked >> provider & 1))
+        return otherwise;
+    a->wait_provider = provider;
+    a->wait_ask = ask;
+    return SHOWN_WAIT;
+}
+
+static enum shown show_token(struct attempt *a, uint32_t i)
+{
+    const struct tr_authn_provider *p = &a->w->conf->providers[i];
+    struct tr_jwks_view *view = &a->w->views[i];
+    struct tr_span token = token_of(a->x, p);
+    int64_t now_s = tr_loop_unix_s(a->x->w->h->loop);
+    struct tr_jwt *jwt = NULL;
+    if (!token.len)
+        return SHOWN_MISSING;
+    if (!view->set)
+        return wait_for(a, i, TR_JWKS_ASK_KEYS, SHOWN_UNAVAILABLE);
+    uint64_t generation = tr_jwks_generation(view->set);
+    jwt = tr_jwt_cache_get(&a->w->cache, i, token, generation, now_s);
+    if (jwt) {
+        tr_count(&a->w->results[i][TR_JWT_OK]);
+        return take_token(a, p, jwt);
+    }
+    enum tr_jwt_result r = tr_jwt_verify(token, &p->rules, view->set, now_s, &jwt);
+    if (r == TR_JWT_NO_KEY && wait_for(a, i, TR_JWKS_ASK_KID, SHOWN_WRONG) == SHOWN_WAIT)
+        return SHOWN_WAIT;
+    tr_count(&a->w->results[i][r]);
+    if (r == TR_JWT_OK) {
+        tr_jwt_cache_put(&a->w->cache, i, generation, jwt);
+        return take_token(a, p, jwt);
+    }
+    if (r != TR_JWT_ISSUER || a->why == TR_JWT_OK)
+        a->why = r; /* a token of another issuer says the least */
+    return r == TR_JWT_EXPIRED || r == TR_JWT_NOT_YET ? SHOWN_EXPIRED : SHOWN_WRONG;
+}
+
+static enum shown show_api_key(struct attempt *a)
+{
+    const struct tr_cfg_api_keys *cfg = a->w->conf->cfg->api_keys;
+    struct tr_span key = TR_SPAN("");
+    if (a->w->conf->api_key_header.len) {
+        const struct tr_header *h =
+            tr_headers_find_name(&a->x->hs->head.headers, a->w->conf->api_key_header);
+        key = h ? h->value : key;
+    }
+    if (!key.len && cfg->query.len)
+        key = query_value(a->x, cfg->query);
+    if (!key.len)
+        return SHOWN_MISSING;
+    const struct tr_apikey *found = tr_apikey_find(a->w->api_keys.set, key);
+    struct tr_credential *c = found ? new_credential(a) : NULL;
+    tr_count(&a->w->api_key[c ? 0 : 1]);
+    /* the set may be replaced while the request lives: its words are copied */
+    if (!c || !tr_apikey_credential(found, &a->x->hs->arena, c))
+        return SHOWN_WRONG;
+    return SHOWN_OK;
+}
+
+static enum shown show(struct attempt *a, uint32_t bit)
+{
+    if (bit < TR_AUTHN_PROVIDERS_MAX)
+        return show_token(a, bit);
+    if (bit == TR_AUTHN_API_KEY)
+        return show_api_key(a);
+    return SHOWN_MISSING;
+}
+
+/* ---- all of a request
+ * ---------------------------------------------------------------------------------------- */
+
+static enum shown show_all(struct attempt *a, const struct tr_authn_policy *p)
+{
+    enum shown worst = SHOWN_OK, best = SHOWN_MISSING;
+    bool any_shown = false;
+    for (uint64_t bits = p->all; bits; bits &= bits - 1) {
+        enum shown one = show(a, (uint32_t)__builtin_ctzll(bits));
+        any_shown = any_shown || one != SHOWN_MISSING;
+        if (one == SHOWN_WAIT)
+            return one;
+        if (one < worst)
+            worst = one;
+    }
+    for (uint64_t bits = p->any; bits && best != SHOWN_OK; bits &= bits - 1) {
+        enum shown one = show(a, (uint32_t)__builtin_ctzll(bits));
+        any_shown = any_shown || one != SHOWN_MISSING;
+        if (one > best)
+            best = one;
+    }
+    if (!p->any)
+        best = SHOWN_OK;
+    if (best == SHOWN_WAIT)
+        return best;
+    if (worst == SHOWN_OK && best == SHOWN_OK)
+        return SHOWN_OK;
+    enum shown less = worst < best ? worst : best;
+    /* something was shown, and something else is missing: that is wrong, not anonymous */
+    return less == SHOWN_MISSING && any_shown ? SHOWN_WRONG : less;
+}
+
+static void drop_tokens(struct state *s)
+{
+    while (s->token_count)
+        tr_jwt_unref(s->tokens[--s->token_count]);
+    s->identity.count = 0;
+}
+
+static void challenge(struct tr_exchange *x, const struct tr_authn_conf *conf,
+                      const struct tr_authn_policy *p, enum shown shown, struct tr_span text)
+{
+    bool token = ((p->any | p->all) & ((UINT64_C(1) << TR_AUTHN_PROVIDERS_MAX) - 1)) != 0;
+    char *out = tr_arena_alloc(&x->hs->arena, 160 + text.len);
+    if (!out)
+        return;
+    int n = !token ? snprintf(out, 160, "ApiKey realm=\"transom\"")
+            : shown == SHOWN_MISSING
+                ? snprintf(out, 160, "Bearer realm=\"transom\"")
+                : snprintf(out, 160 + text.len,
+                           "Bearer realm=\"transom\", error=\"invalid_token\", "
+                           "error_description=\"%.*s\"",
+                           (int)text.len, text.ptr);
+    (void)conf;
+    (void)!tr_exchange_header(x, TR_SPAN("www-authenticate"), tr_span(out, (size_t)n),
+                              TR_TOKEN_NONE);
+}
+
+/* ---- failures of one address
+ * --------------------------------------------------------------------------------- */
+
+static struct tr_quota_ask failure_ask(const struct worker *w, struct tr_exchange *x)
+{
+    const struct tr_cfg_authentication *cfg = w->conf->cfg;
+    return (struct tr_quota_ask){.gcra = tr_gcra_make(cfg->max_failures, cfg->failure_window, 0),
+                                 .key = tr_client_addr_text(x)};
+}
+
+static uint64_t since_origin(const struct worker *w, const struct tr_exchange *x)
+{
+    uint64_t now = tr_loop_now_ns(x->w->h->loop);
+    return now > w->control->origin_ns ? now - w->control->origin_ns : 0;
+}
+
+/* true: it has failed too often to be looked at. */
+static bool is_limited(struct worker *w, struct tr_exchange *x, uint64_t *ret_wait_ns)
+{
+    if (!w->control->failures)
+        return false;
+    struct tr_quota_ask ask = failure_ask(w, x);
+    bool room = tr_quota_local_check(w->control->failures, &ask, 1, 1, since_origin(w, x));
+    if (room)
+        tr_quota_local_undo(w->control->failures, &ask, 1, 1);
+    *ret_wait_ns = ask.result.retry_after_ns;
+    return !room;
+}
+
+static void note_failure(struct worker *w, struct tr_exchange *x)
+{
+    if (!w->control->failures)
+        return;
+    struct tr_quota_ask ask = failure_ask(w, x);
+    (void)tr_quota_local_check(w->control->failures, &ask, 1, 1, since_origin(w, x));
+}
+
+static enum tr_verdict refuse_limited(struct tr_exchange *x, struct worker *w, uint64_t wait_ns)
+{
+    char *p = tr_arena_alloc(&x->hs->arena, TR_NUM_MAX);
+    tr_count(&w->outcomes[OUTCOME_LIMITED]);
+    if (p)
+        (void)!tr_exchange_header(x, TR_SPAN("retry-after"),
+                                  tr_span(p, tr_num_u64(p, (wait_ns + 999999999) / 1000000000)),
+                                  TR_TOKEN_NONE);
+    (void)tr_fail(tr_exchange_status(x), TR_ERR_AUTH_TOO_MANY, "%s",
+                  tr_err_info(TR_ERR_AUTH_TOO_MANY)->text.ptr);
+    return TR_FAIL;
+}
+
+/* ---- the hooks
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_keys(struct tr_jwks_waiter *waiter)
+{
+    struct state *s = tr_container_of(waiter, struct state, waiter);
+    s->waits = NULL;
+    tr_exchange_resume(s->w, s->handle);
+}
+
+static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct worker *w,
+                           const struct tr_authn_policy *p);
+
+static enum tr_verdict wait(struct attempt *a, const struct tr_authn_policy *p)
+{
+    struct tr_exchange *x = a->x;
+    struct state *s = a->s;
+    uint64_t bit = UINT64_C(1) << a->wait_provider;
+    if (a->wait_ask == TR_JWKS_ASK_KID)
+        s->asked_kid |= bit;
+    else
+        s->asked_keys |= bit;
+    drop_tokens(s);
+    if (!tr_exchange_pause(x, &s->handle)) {
+        (void)tr_fail(tr_exchange_status(x), TR_ERR_OVERLOADED, "too many requests wait");
+        return TR_FAIL;
+    }
+    s->w = x->w;
+    struct tr_jwks_view *view = &a->w->views[a->wait_provider];
+    switch (
+        tr_jwks_view_wait(view, &s->waiter, a->wait_ask, on_keys, tr_loop_now_ns(x->w->h->loop))) {
+    case TR_JWKS_WAIT:
+        s->waits = view;
+        return TR_PAUSE;
+    case TR_JWKS_WAIT_REFUSED:
+        tr_exchange_unpause(x);
+        return run(x, s, a->w, p); /* at most once for each provider and reason */
+    case TR_JWKS_WAIT_FULL:
+        break;
+    }
+    tr_exchange_unpause(x);
+    (void)tr_fail(tr_exchange_status(x), TR_ERR_OVERLOADED, "too many requests wait for keys");
+    return TR_FAIL;
+}
+
+static enum tr_verdict refuse(struct attempt *a, const struct tr_authn_policy *p, enum shown shown)
+{
+    struct tr_exchange *x = a->x;
+    enum tr_err err = shown == SHOWN_MISSING       ? TR_ERR_AUTH_MISSING
+                      : shown == SHOWN_EXPIRED     ? TR_ERR_AUTH_EXPIRED
+                      : shown == SHOWN_UNAVAILABLE ? TR_ERR_AUTH_UNAVAILABLE
+                                                   : TR_ERR_AUTH_INVALID;
+    struct tr_span text =
+        a->why != TR_JWT_OK && shown != SHOWN_UNAVAILABLE && shown != SHOWN_MISSING
+            ? tr_jwt_result_text(a->why)
+            : tr_err_info(err)->text;
+    tr_count(&a->w->outcomes[OUTCOME_REFUSED]);
+    if (err != TR_ERR_AUTH_UNAVAILABLE)
+        challenge(x, a->w->conf, p, shown, text);
+    if (shown == SHOWN_WRONG || shown == SHOWN_EXPIRED)
+        note_failure(a->w, x);
+    (void)tr_fail(tr_exchange_status(x), err, "%.*s", (int)text.len, text.ptr);
+    return TR_FAIL;
+}
+
+static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct worker *w,
+                           const struct tr_authn_policy *p)
+{
+    struct attempt a = {.x = x, .w = w, .s = s};
+    enum shown shown = show_all(&a, p);
+    if (shown == SHOWN_OK) {
+        x->identity = &s->identity;
+        tr_count(&w->outcomes[OUTCOME_AUTHENTICATED]);
+        return TR_CONTINUE;
+    }
+    if (shown == SHOWN_WAIT)
+        return wait(&a, p);
+    drop_tokens(s);
+    if (shown == SHOWN_MISSING && p->allow_missing) {
+        tr_count(&w->outcomes[OUTCOME_ANONYMOUS]);
+        return TR_CONTINUE;
+    }
+    if (shown == SHOWN_UNAVAILABLE && p->open) {
+        tr_count(&w->outcomes[OUTCOME_FAIL_OPEN]);
+        return TR_CONTINUE;
+    }
+    return refuse(&a, p, shown);
+}
+
+static enum tr_verdict on_request(struct tr_exchange *x, void *state)
+{
+    const struct tr_authn_policy *p = x->policy->slots[TR_POLICY_AUTHN];
+    struct worker *w = tr_filter_worker(x, TR_FILTER_AUTHN);
+    uint64_t wait_ns = 0;
+    if (!p || !w)
+        return TR_CONTINUE;
+    if (is_limited(w, x, &wait_ns))
+        return refuse_limited(x, w, wait_ns);
+    return run(x, state, w, p);
+}
+
+static enum tr_verdict on_resume(struct tr_exchange *x, void *state)
+{
+    return run(x, state, tr_filter_worker(x, TR_FILTER_AUTHN), x->policy->slots[TR_POLICY_AUTHN]);
+}
+
+static void done(struct tr_exchange *x, void *state)
+{
+    struct state *s = state;
+    if (s->waits)
+        tr_jwks_view_unwait(s->waits, &s->waiter);
+    s->waits = NULL;
+    x->identity = NULL;
+    drop_tokens(s);
+}
+
+/* ---- what lives longer
+ * ---------------------------------------------------------------------------------------- */
+
+static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
+{
+    struct tr_authn_conf *conf = TR_ARENA_NEW(&snap->arena, struct tr_authn_conf);
+    if (!conf)
+        return TR_ERR_NOMEM;
+    *ret_conf = conf;
+    enum tr_err err = tr_authn_compile(snap, conf);
+    struct tr_status st;
+    tr_status_clear(&st);
+    if (!err && conf->has_api_keys && conf->cfg->api_keys->file.ptr) {
+        struct tr_apikey_set *set = NULL;
+        err = tr_apikey_load(conf->cfg->api_keys->file, &set, &st);
+        if (err == TR_ERR_CONFIG) {
+            struct tr_span text = tr_status_text(&st);
+            tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/authentication/api_keys/file"),
+                       "%.*s", (int)text.len, text.ptr);
+            err = TR_OK;
+        }
+        tr_apikey_unref(set);
+    }
+    return err;
+}
+
+static void dispose(void *conf)
+{
+    struct tr_authn_conf *c = conf;
+    for (uint32_t i = 0; i < c->provider_count; i++)
+        tr_jwks_unref(c->providers[i].fixed);
+}
+
+static void control_stop(void *control)
+{
+    struct control *c = control;
+    for (uint32_t i = 0; c->refreshes && i < c->conf->provider_count; i++)
+        tr_jwks_refresh_free(c->refreshes[i]);
+    tr_apikey_store_free(c->api_keys);
+    tr_quota_local_free(c->failures);
+    tr_free(c->refreshes);
+    tr_free(c);
+}
+
+static enum tr_err control_start(const struct tr_control *control, const struct tr_snapshot *snap,
+                                 void *conf, void **ret_control, struct tr_status *st)
+{
+    const struct tr_authn_conf *ac = conf;
+    struct tr_rand rand;
+    (void)snap;
+    if (!ac || !ac->cfg)
+        return TR_OK;
+    struct control *c = tr_calloc(1, sizeof *c);
+    if (!c)
+        return TR_ERR_NOMEM;
+    *ret_control = c;
+    c->conf = ac;
+    c->origin_ns = tr_loop_now_ns(control->loop);
+    c->refreshes = tr_calloc(ac->provider_count + 1u, sizeof(void *));
+    if (!c->refreshes)
+        return TR_ERR_NOMEM;
+    tr_rand_init(&rand);
+    enum tr_err err = TR_OK;
+    if (ac->cfg->max_failures)
+        err = tr_quota_local_new(FAILURE_ENTRIES, tr_rand_u64(&rand), &c->failures);
+    for (uint32_t i = 0; i < ac->provider_count && !err; i++)
+        if (!ac->providers[i].fixed)
+            err = tr_jwks_refresh_new(control, &ac->providers[i].source, &c->refreshes[i], st);
+    if (!err && ac->has_api_keys)
+        err = tr_apikey_store_new(control, ac->cfg->api_keys, &c->api_keys, st);
+    return err;
+}
+
+static void worker_stop(void *worker)
+{
+    struct worker *w = worker;
+    for (uint32_t i = 0; w->views && i < w->conf->provider_count; i++)
+        tr_jwks_view_fini(&w->views[i]);
+    tr_apikey_view_fini(&w->api_keys);
+    tr_jwt_cache_fini(&w->cache);
+    tr_free(w->views);
+    tr_free(w->results);
+    tr_free(w);
+}
+
+static enum tr_err worker_start(struct tr_pworker *p, void *conf, void *control, void **ret_worker)
+{
+    const struct tr_authn_conf *ac = conf;
+    struct control *c = control;
+    struct tr_rand rand;
+    if (!c)
+        return TR_OK;
+    struct worker *w = tr_calloc(1, sizeof *w);
+    if (!w)
+        return TR_ERR_NOMEM;
+    *ret_worker = w;
+    w->conf = ac;
+    w->control = c;
+    tr_rand_init(&rand);
+    enum tr_err err =
+        tr_jwt_cache_init(&w->cache, ac->cfg->token_cache_entries,
+                          ac->cfg->token_cache_entries * CACHE_ENTRY_BYTES, tr_rand_u64(&rand));
+    w->views = tr_calloc(ac->provider_count + 1u, sizeof *w->views);
+    w->results = tr_calloc(ac->provider_count + 1u, sizeof *w->results);
+    if (!w->views || !w->results)
+        return TR_ERR_NOMEM;
+    for (uint32_t i = 0; i < ac->provider_count && !err; i++) {
+        if (ac->providers[i].fixed)
+            tr_jwks_view_init_fixed(&w->views[i], ac->providers[i].fixed);
+        else
+            err = tr_jwks_view_init(&w->views[i], c->refreshes[i], p->mailbox, p->control);
+    }
+    if (!err && c->api_keys)
+        err = tr_apikey_view_init(&w->api_keys, c->api_keys, p->mailbox);
+    return err;
+}
+
+/* ---- metrics
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t load(const uint64_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static void results(struct tr_expo *e, const struct tr_authn_conf *conf, void *const *workers,
+                    uint32_t count)
+{
+    for (uint32_t i = 0; i < conf->provider_count; i++) {
+        for (unsigned r = 0; r < TR_JWT__COUNT; r++) {
+            struct tr_span labels[2] = {conf->providers[i].cfg->name,
+                                        tr_span_cstr(tr_jwt_result_name((enum tr_jwt_result)r))};
+            uint64_t sum = 0;
+            for (uint32_t k = 0; k < count; k++) {
+                const struct worker *w = workers[k];
+                sum += w ? load(&w->results[i][r]) : 0;
+            }
+            if (sum)
+                tr_expo_u64(e, TR_METRIC_AUTHENTICATIONS, labels, sum);
+        }
+    }
+    for (unsigned r = 0; conf->has_api_keys && r < 2; r++) {
+        struct tr_span labels[2] = {TR_SPAN("api_key"), r ? TR_SPAN("unknown") : TR_SPAN("ok")};
+        uint64_t sum = 0;
+        for (uint32_t k = 0; k < count; k++) {
+            const struct worker *w = workers[k];
+            sum += w ? load(&w->api_key[r]) : 0;
+        }
+        tr_expo_u64(e, TR_METRIC_AUTHENTICATIONS, labels, sum);
+    }
+}
+
+static void fetches(struct tr_expo *e, const struct tr_authn_conf *conf, const struct control *c)
+{
+    for (int family = 0; family < 4; family++) {
+        for (uint32_t i = 0; i < conf->provider_count; i++) {
+            if (!c->refreshes[i])
+                continue;
+            struct tr_jwks_refresh_stats s = tr_jwks_refresh_stats(c->refreshes[i]);
+            struct tr_span name = conf->providers[i].cfg->name;
+            struct tr_span ok[2] = {name, TR_SPAN("ok")}, failed[2] = {name, TR_SPAN("failed")};
+            if (family == 0) {
+                tr_expo_u64(e, TR_METRIC_JWKS_FETCHES, ok, s.fetches);
+                tr_expo_u64(e, TR_METRIC_JWKS_FETCHES, failed, s.failures);
+            } else if (family == 1) {
+                tr_expo_u64(e, TR_METRIC_JWKS_AGE, &name, s.age_s);
+            } else if (family == 2) {
+                tr_expo_u64(e, TR_METRIC_JWKS_STALE, &name, (uint64_t)s.state);
+            } else {
+                tr_expo_u64(e, TR_METRIC_JWKS_REFETCHES_REFUSED, &name, s.refused);
+            }
+        }
+    }
+}
+
+static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
+                    void *const *workers, uint32_t count)
+{
+    static const struct tr_span outcome_names[OUTCOME__COUNT] = {
+        TR_SPAN_INIT("authenticated"), TR_SPAN_INIT("anonymous"), TR_SPAN_INIT("fail_open"),
+        TR_SPAN_INIT("refused"), TR_SPAN_INIT("limited")};
+    static const struct tr_span cache_names[3] = {TR_SPAN_INIT("hit"), TR_SPAN_INIT("miss"),
+                                                  TR_SPAN_INIT("evicted")};
+    uint64_t outcomes[OUTCOME__COUNT] = {0}, cache[3] = {0};
+    (void)snap;
+    if (!control)
+        return;
+    results(e, conf, workers, count);
+    for (uint32_t k = 0; k < count; k++) {
+        const struct worker *w = workers[k];
+        for (unsigned i = 0; w && i < OUTCOME__COUNT; i++)
+            outcomes[i] += load(&w->outcomes[i]);
+        cache[0] += w ? load(&w->cache.hits) : 0;
+        cache[1] += w ? load(&w->cache.misses) : 0;
+        cache[2] += w ? load(&w->cache.evicted) : 0;
+    }
+    for (unsigned i = 0; i < OUTCOME__COUNT; i++)
+        tr_expo_u64(e, TR_METRIC_AUTH_REQUESTS, &outcome_names[i], outcomes[i]);
+    for (unsigned i = 0; i < 3; i++)
+        tr_expo_u64(e, TR_METRIC_JWT_CACHE, &cache_names[i], cache[i]);
+    fetches(e, conf, control);
+}
+
+const struct tr_filter tr_filter_authn = {
+    .name = "authentication",
+    .phase = TR_PHASE_AUTHN,
+    .state_bytes = sizeof(struct state),
+    .on_request = on_request,
+    .on_resume = on_resume,
+    .done = done,
+    .prepare = prepare,
+    .dispose = dispose,
+    .control_start = control_start,
+    .control_stop = control_stop,
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+    .metrics = metrics,
+};

@@ -1,0 +1,129 @@
+/* Authorization: what those who were authenticated need to have. */
+#include "base/alloc.h"
+#include "base/counter.h"
+#include "filters/registry.h"
+#include "filters/report.h"
+#include "obs/expo.h"
+#include "pipeline/exchange.h"
+
+struct counts { /* of a worker */
+    uint64_t allowed, denied;
+};
+
+static bool has_claim(const struct tr_identity *id, const struct tr_named_strings *want)
+{
+    const struct tr_claim *claim = tr_identity_claim(id, want->name);
+    for (uint32_t i = 0; claim && i < claim->count; i++)
+        for (uint32_t k = 0; k < want->values.count; k++)
+            if (tr_span_eq(claim->values[i], want->values.items[k]))
+                return true;
+    return false;
+}
+
+static bool is_consumer(const struct tr_identity *id, const struct tr_strings *names)
+{
+    for (uint32_t i = 0; i < id->count; i++)
+        for (uint32_t k = 0; id->items[i].consumer.len && k < names->count; k++)
+            if (tr_span_eq(id->items[i].consumer, names->items[k]))
+                return true;
+    return false;
+}
+
+static bool may(const struct tr_policy_authorization *p, const struct tr_identity *id)
+{
+    const struct tr_named_strings *claims = p->claims.items;
+    bool any = p->any_scope.count == 0;
+    for (uint32_t i = 0; i < p->scopes.count; i++)
+        if (!tr_identity_has_scope(id, p->scopes.items[i]))
+            return false;
+    for (uint32_t i = 0; i < p->any_scope.count && !any; i++)
+        any = tr_identity_has_scope(id, p->any_scope.items[i]);
+    if (!any || (p->consumers.count && !is_consumer(id, &p->consumers)))
+        return false;
+    for (uint32_t i = 0; i < p->claims.count; i++)
+        if (!has_claim(id, &claims[i]))
+            return false;
+    return true;
+}
+
+static enum tr_verdict on_request(struct tr_exchange *x, void *state)
+{
+    const struct tr_policy_authorization *p = x->policy->slots[TR_POLICY_AUTHZ];
+    struct counts *counts = tr_filter_worker(x, TR_FILTER_AUTHZ);
+    (void)state;
+    if (!p)
+        return TR_CONTINUE;
+    bool allowed = x->identity && may(p, x->identity);
+    if (counts)
+        tr_count(allowed ? &counts->allowed : &counts->denied);
+    if (allowed)
+        return TR_CONTINUE;
+    enum tr_err err = x->identity ? TR_ERR_PERMISSION_DENIED : TR_ERR_AUTH_MISSING;
+    if (err == TR_ERR_AUTH_MISSING)
+        (void)!tr_exchange_header(x, TR_SPAN("www-authenticate"),
+                                  TR_SPAN("Bearer realm=\"transom\""), TR_TOKEN_NONE);
+    (void)tr_fail(tr_exchange_status(x), err, "%s", tr_err_info(err)->text.ptr);
+    return TR_FAIL;
+}
+
+/* ---- load
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void compile_policy(void *ctx, struct tr_policy *policy)
+{
+    struct tr_snapshot *snap = ctx;
+    const struct tr_policy_authorization *p = policy->authorization;
+    if (!p || p->none)
+        return;
+    if (p->scopes.count + p->any_scope.count + p->consumers.count + p->claims.count == 0)
+        tr_filter_problem(snap, policy, "authorization",
+                          "name scopes, any_scope, claims or consumers, or say \"none\"");
+    if (!policy->authentication || policy->authentication->none)
+        tr_filter_problem(snap, policy, "authorization",
+                          "nobody could pass: the policy names no authentication");
+    policy->slots[TR_POLICY_AUTHZ] = p;
+}
+
+static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
+{
+    (void)ret_conf;
+    tr_policy_each(snap->policies, compile_policy, snap);
+    return TR_OK;
+}
+
+static enum tr_err worker_start(struct tr_pworker *w, void *conf, void *control, void **ret_worker)
+{
+    (void)w;
+    (void)conf;
+    (void)control;
+    *ret_worker = tr_calloc(1, sizeof(struct counts));
+    return *ret_worker ? TR_OK : TR_ERR_NOMEM;
+}
+
+static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
+                    void *const *workers, uint32_t count)
+{
+    struct tr_span allowed = TR_SPAN("allowed"), denied = TR_SPAN("denied");
+    uint64_t yes = 0, no = 0;
+    (void)snap;
+    (void)conf;
+    (void)control;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct counts *c = workers[i];
+        yes += c ? __atomic_load_n(&c->allowed, __ATOMIC_RELAXED) : 0;
+        no += c ? __atomic_load_n(&c->denied, __ATOMIC_RELAXED) : 0;
+    }
+    tr_expo_u64(e, TR_METRIC_AUTHZ_DECISIONS, &allowed, yes);
+    tr_expo_u64(e, TR_METRIC_AUTHZ_DECISIONS, &denied, no);
+}
+
+const struct tr_filter tr_filter_authz = {
+    .name = "authorization",
+    .phase = TR_PHASE_AUTHZ,
+    .on_request = on_request,
+    .prepare = prepare,
+    .worker_start = worker_start,
+    .worker_stop = tr_free,
+    .metrics = metrics,
+};

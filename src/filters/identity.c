@@ -1,0 +1,153 @@
+/* What the backend learns of who asks, and what it must not see: headers made of claims and
+ * consumers are set, credentials are taken out of the metadata. What clients send under the names
+ * of identity headers never gets here (pipeline/metadata.c). */
+#include "filters/authn.h"
+#include "filters/registry.h"
+
+static void remove_name(struct tr_headers *h, struct tr_span name)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < h->count; i++)
+        if (!tr_span_eq(h->items[i].name, name))
+            h->items[kept++] = h->items[i];
+    h->count = kept;
+}
+
+/* The cookie of that name, out of what is left of the others. */
+static enum tr_err remove_cookie(struct tr_exchange *x, struct tr_span name)
+{
+    for (uint32_t i = 0; i < x->metadata.count; i++) {
+        struct tr_header *h = &x->metadata.items[i];
+        if (h->token != TR_TOKEN_COOKIE)
+            continue;
+        char *p = tr_arena_alloc(&x->hs->arena, h->value.len + 1);
+        size_t n = 0;
+        struct tr_span rest = h->value;
+        if (!p)
+            return TR_ERR_NOMEM;
+        while (rest.ptr) {
+            struct tr_span crumb = tr_span_trim(tr_span_cut(&rest, ';')), value = crumb;
+            if (!crumb.len || tr_span_eq(tr_span_cut(&value, '='), name))
+                continue;
+            if (n) {
+                p[n++] = ';';
+                p[n++] = ' ';
+            }
+            memcpy(p + n, crumb.ptr, crumb.len);
+            n += crumb.len;
+        }
+        h->value = tr_span(p, n);
+        if (n == 0) {
+            remove_name(&x->metadata, TR_SPAN("cookie"));
+            break;
+        }
+    }
+    return TR_OK;
+}
+
+static bool is_printable(struct tr_span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < 0x20 || (unsigned char)s.ptr[i] > 0x7E)
+            return false;
+    return true;
+}
+
+static enum tr_err set_header(struct tr_exchange *x, struct tr_span name, struct tr_span value)
+{
+    if (!name.len || !value.len || !is_printable(value)) /* it would not pass as metadata */
+        return TR_OK;
+    char *p = tr_arena_alloc(&x->hs->arena, name.len);
+    if (!p)
+        return TR_ERR_NOMEM;
+    for (size_t i = 0; i < name.len; i++)
+        p[i] = tr_lower(name.ptr[i]);
+    struct tr_span lower = tr_span(p, name.len);
+    remove_name(&x->metadata, lower);
+    return tr_headers_add(&x->metadata, &x->hs->arena, lower, value, tr_token_from(lower));
+}
+
+/* Several values are joined by commas. */
+static enum tr_err set_claim(struct tr_exchange *x, struct tr_span header,
+                             const struct tr_claim *claim)
+{
+    size_t len = 0, n = 0;
+    for (uint32_t i = 0; i < claim->count; i++)
+        len += claim->values[i].len + 1;
+    char *p = tr_arena_alloc(&x->hs->arena, len + 1);
+    if (!p)
+        return TR_ERR_NOMEM;
+    for (uint32_t i = 0; i < claim->count; i++) {
+        if (i)
+            p[n++] = ',';
+        if (claim->values[i].len)
+            memcpy(p + n, claim->values[i].ptr, claim->values[i].len);
+        n += claim->values[i].len;
+    }
+    return set_header(x, header, tr_span(p, n));
+}
+
+static enum tr_err of_token(struct tr_exchange *x, const struct tr_authn_conf *conf,
+                            const struct tr_credential *c)
+{
+    enum tr_err err = TR_OK;
+    for (uint32_t i = 0; i < conf->provider_count; i++) {
+        const struct tr_cfg_provider *p = conf->providers[i].cfg;
+        if (!tr_span_eq(p->name, c->provider))
+            continue;
+        for (uint32_t k = 0; k < p->claims_to_headers.count && !err; k++) {
+            const struct tr_claim *claim = tr_claims_find(c->claims, p->claims_to_headers.names[k]);
+            if (claim && claim->count)
+                err = set_claim(x, p->claims_to_headers.values[k], claim);
+        }
+    }
+    return err;
+}
+
+/* Tokens of the providers that the policy names, API keys everywhere. */
+static enum tr_err hide(struct tr_exchange *x, const struct tr_authn_conf *conf,
+                        const struct tr_authn_policy *p)
+{
+    enum tr_err err = TR_OK;
+    if (conf->api_key_header.len)
+        remove_name(&x->metadata, conf->api_key_header);
+    for (uint32_t i = 0; p && i < conf->provider_count && !err; i++) {
+        const struct tr_authn_provider *provider = &conf->providers[i];
+        if (!((p->any | p->all) >> i & 1))
+            continue;
+        if (!provider->cfg->forward_token && provider->header.len)
+            remove_name(&x->metadata, provider->header);
+        if (provider->cfg->token_cookie.len)
+            err = remove_cookie(x, provider->cfg->token_cookie);
+    }
+    return err;
+}
+
+static enum tr_verdict on_request(struct tr_exchange *x, void *state)
+{
+    const struct tr_authn_conf *conf = tr_filter_conf(x, TR_FILTER_AUTHN);
+    const struct tr_identity *id = x->identity;
+    (void)state;
+    if (!conf || !conf->cfg)
+        return TR_CONTINUE;
+    enum tr_err err = hide(x, conf, x->policy->slots[TR_POLICY_AUTHN]);
+    for (uint32_t i = 0; id && i < id->count && !err; i++) {
+        const struct tr_credential *c = &id->items[i];
+        if (c->kind == TR_CREDENTIAL_TOKEN)
+            err = of_token(x, conf, c);
+        else if (c->kind == TR_CREDENTIAL_API_KEY && conf->cfg->api_keys)
+            err = set_header(x, conf->cfg->api_keys->consumer_header, c->consumer);
+        else if (c->kind == TR_CREDENTIAL_CERTIFICATE)
+            err = set_header(x, conf->cfg->client_certificate_header, c->consumer);
+    }
+    if (!err)
+        return TR_CONTINUE;
+    (void)tr_fail(tr_exchange_status(x), err, "out of memory");
+    return TR_FAIL;
+}
+
+const struct tr_filter tr_filter_identity = {
+    .name = "identity",
+    .phase = TR_PHASE_REWRITE,
+    .on_request = on_request,
+};
