@@ -57,6 +57,58 @@ static void shed_level_an_idle_loop_comes_to_rest(void **state)
     assert_int_equal(level.value, 0);
 }
 
+static unsigned refused_of_160(struct tr_shed_level *level)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < 160; i++)
+        n += tr_shed_refuses(level);
+    return n;
+}
+
+/* From half to nearly all while it is above, none some time after it is below. */
+static void shed_level_the_share_follows_the_lag(void **state)
+{
+    struct tr_shed_level level = {0};
+    static const unsigned rising[] = {80, 100, 120, 140, 150, 150, 150};
+    (void)state;
+    assert_int_equal(refused_of_160(&level), 0);
+    for (size_t i = 0; i < sizeof rising / sizeof rising[0]; i++) {
+        tr_shed_lag(&level, 4000 * MS, 100 * MS);
+        assert_int_equal(refused_of_160(&level), rising[i]);
+    }
+    level.value = 80 * MS; /* between half and the bound it stays */
+    for (unsigned i = 0; i < 20; i++)
+        tr_shed_lag(&level, 80 * MS, 100 * MS);
+    assert_int_equal(refused_of_160(&level), 150);
+    unsigned last = 150;
+    for (unsigned i = 0; i < 20; i++) {
+        tr_shed_lag(&level, 0, 100 * MS);
+        unsigned now = refused_of_160(&level);
+        assert_true(now <= last);
+        last = now;
+    }
+    assert_int_equal(last, 0);
+}
+
+static void shed_level_above_the_bound_of_memory_all_are_refused(void **state)
+{
+    struct tr_shed_level level = {0};
+    (void)state;
+    tr_shed_memory(&level, 1001, 1000);
+    assert_int_equal(refused_of_160(&level), 160);
+    tr_shed_memory(&level, 900, 1000);
+    assert_int_equal(refused_of_160(&level), 0);
+}
+
+/* What is refused is spread, not bunched: no client waits for a long row of refusals to end. */
+static void shed_level_refusals_are_spread(void **state)
+{
+    struct tr_shed_level level = {.share = 8};
+    (void)state;
+    for (unsigned i = 0; i < 32; i++)
+        assert_int_equal(tr_shed_refuses(&level), i % 2);
+}
+
 static void shed_level_without_a_bound_nothing_is_shed(void **state)
 {
     struct tr_shed_level level = {0};
@@ -115,6 +167,9 @@ int main(void)
         cmocka_unit_test(shed_level_lag_that_lasts_is),
         cmocka_unit_test(shed_level_ends_at_half_the_bound),
         cmocka_unit_test(shed_level_an_idle_loop_comes_to_rest),
+        cmocka_unit_test(shed_level_the_share_follows_the_lag),
+        cmocka_unit_test(shed_level_above_the_bound_of_memory_all_are_refused),
+        cmocka_unit_test(shed_level_refusals_are_spread),
         cmocka_unit_test(shed_level_without_a_bound_nothing_is_shed),
         cmocka_unit_test(shed_level_memory_has_a_distance),
         cmocka_unit_test(shed_level_samples_are_steady_and_not_too_many),
