@@ -6,6 +6,8 @@ import pytest
 from env.build import wait_until
 from env.faulty import DIALECTS, FaultyBackend
 from env.gateway import base_config, run
+from env.issuer import KEYS as ISSUER_KEYS
+from env.issuer import Issuer, authentication
 
 
 @pytest.fixture
@@ -134,6 +136,26 @@ def test_a_nested_field(start, backends):
     assert len(set(first.values())) == 4
     assert places(c, servers, ask, KEYS) == first
     c.close()
+
+
+@pytest.mark.parametrize("claim", ["sub", "account.team"])
+def test_a_claim(start, backends, client, claim):
+    """A token of each user; what else is in it does not matter."""
+    issuer = Issuer()
+    try:
+        servers = backends(4)
+        keys = authentication({"issuer": issuer.issuer, "audiences": ["books"], "jwks": {"uri": issuer.url + ISSUER_KEYS}})
+        gateway = start({**config(servers, f"claim:{claim}"), **keys})
+        c = client(gateway)
+
+        def ask(c, key):
+            return c.echo(headers=issuer.bearer(sub=key, account={"team": key}))
+        wait_until("keys are there", lambda: ask(c, "x").code == 0, 20)
+        first = places(c, servers, ask, KEYS)
+        assert len(set(first.values())) == 4
+        assert places(c, servers, ask, KEYS) == first
+    finally:
+        issuer.stop()
 
 
 @pytest.mark.parametrize("keys,says", [
