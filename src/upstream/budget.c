@@ -13,7 +13,8 @@ static int64_t bucket(const struct tr_budget_conf *conf)
 
 static int64_t start(const struct tr_budget_conf *conf)
 {
-    return conf->min_per_second ? bucket(conf) : 0;
+    int64_t floor = (int64_t)conf->min_per_second * TR_BUDGET_START_SECONDS * TOKEN;
+    return floor < bucket(conf) ? floor : bucket(conf);
 }
 
 /* A full bucket, which is how it is found when all is well, is only read: the line stays shared

@@ -2,9 +2,9 @@
  *
  * A token bucket that all workers of the process share: a first attempt adds percent/100 of a
  * token, time adds min_per_second, a retry takes one. It holds at most TR_BUDGET_TOKENS (or
- * min_per_second, where that is more) and is full at start where there is a floor, else empty. So
- * in any time t with n first attempts there are never more than n * percent/100 + t *
- * min_per_second + the bucket retries (SPEC §10).
+ * min_per_second, where that is more) and has ten seconds of the floor in it at start; time counts
+ * from the first take. So in any time t with n first attempts there are never more than n *
+ * percent/100 + t * min_per_second + the bucket retries (SPEC §10).
  *
  * A budget that is all zeroes is a new one. Any thread; no locks. Arithmetic: `now` is passed in.
  */
@@ -15,7 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TR_BUDGET_TOKENS 100u
+#define TR_BUDGET_TOKENS        100u
+#define TR_BUDGET_START_SECONDS 10
 
 struct tr_budget_conf {
     uint32_t percent; /* 0..1000 */
