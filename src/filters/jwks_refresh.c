@@ -292,6 +292,7 @@ enum tr_err tr_jwks_refresh_new(const struct tr_control *control,
         return tr_fail(st, TR_ERR_NOMEM, "out of memory");
     r->control = control;
     r->source = *source;
+    r->state = TR_JWKS_NONE;
     tr_buf_init(&r->document);
     tr_rand_init(&r->rand);
     tr_timer_init(&r->timer, control->loop, on_timer);

@@ -21,10 +21,11 @@
 #include <stdint.h>
 
 enum tr_jwks_ask { TR_JWKS_ASK_KID, TR_JWKS_ASK_KEYS, TR_JWKS_ASK__COUNT };
+/* The values are those of transom_jwks_stale. */
 enum tr_jwks_state {
-    TR_JWKS_NONE, /* no keys: not yet, or no longer */
     TR_JWKS_FRESH,
-    TR_JWKS_STALE
+    TR_JWKS_STALE,
+    TR_JWKS_NONE /* no keys: not yet, or no longer */
 };
 enum tr_jwks_verdict { TR_JWKS_START, TR_JWKS_JOIN, TR_JWKS_REFUSE };
 

@@ -157,6 +157,7 @@ enum tr_err tr_jwks_view_init(struct tr_jwks_view *view, struct tr_jwks_refresh 
     view->control_box = control_box;
     view->out.mail.fn = on_asks;
     view->in.mail.fn = on_news;
+    view->in.state = view->state = TR_JWKS_NONE;
     enum tr_err err = tr_jwks_refresh_add(refresh, view);
     if (!err)
         view->refresh = refresh;
