@@ -4,6 +4,7 @@
  * calls w->on_finish once, whatever happened. The filter here has the life of what is needed for
  * it: fields and configuration version, the writer, each worker's buffer. */
 #include "base/alloc.h"
+#include "filters/query_mask.h"
 #include "filters/registry.h"
 #include "obs/accesslog.h"
 #include "obs/expo.h"
@@ -18,6 +19,7 @@
 struct conf {
     struct tr_access_fields fields;
     struct tr_span output, version;
+    struct tr_strings credentials; /* parameters of the query that carry them */
 };
 
 struct control {
@@ -76,6 +78,22 @@ static struct tr_span output_of(struct tr_snapshot *snap)
     return tr_span(p, len);
 }
 
+/* Where the configuration has tokens and keys come from the query. */
+static enum tr_err read_credentials(struct tr_snapshot *snap, struct tr_strings *ret_names)
+{
+    const struct tr_cfg_authentication *a = snap->config.authentication;
+    const struct tr_cfg_provider *providers = a ? a->providers.items : NULL;
+    uint32_t count = a ? a->providers.count : 0;
+    struct tr_span *names = tr_arena_calloc(&snap->arena, count + 1u, sizeof *names);
+    if (!names)
+        return TR_ERR_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        names[i] = providers[i].token_query;
+    names[count] = a && a->api_keys ? a->api_keys->query : TR_SPAN("");
+    *ret_names = (struct tr_strings){names, count + 1u};
+    return TR_OK;
+}
+
 static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
 {
     struct conf *conf = TR_ARENA_NEW(&snap->arena, struct conf);
@@ -91,7 +109,7 @@ static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
         version[i] = "0123456789abcdef"[hash >> 60];
     conf->version = tr_span(version, 16);
     *ret_conf = conf;
-    return conf->output.ptr ? TR_OK : TR_ERR_NOMEM;
+    return conf->output.ptr ? read_credentials(snap, &conf->credentials) : TR_ERR_NOMEM;
 }
 
 static enum tr_err control_start(const struct tr_control *control, const struct tr_snapshot *snap,
@@ -238,10 +256,13 @@ static void on_finish(struct tr_exchange *x)
 {
     struct worker *w = tr_filter_worker(x, TR_FILTER_ACCESS_LOG);
     struct tr_access_entry entry;
-    char time_text[TR_ACCESSLOG_TIME_LEN];
+    char time_text[TR_ACCESSLOG_TIME_LEN], query[TR_QUERY_MASK_MAX];
     memset(&entry, 0, sizeof entry);
     put_request(x, &entry);
     put_headers(x, &w->conf->fields, &entry);
+    if (x->hs->head.query.len && tr_access_fields_has(&w->conf->fields, TR_ACCESS_QUERY))
+        entry.text[TR_ACCESS_QUERY] =
+            tr_query_mask(query, x->hs->head.query, &w->conf->credentials);
     put_end(x, &entry);
     put_time(x, w, &entry, time_text);
     entry.text[TR_ACCESS_CONFIG] = w->conf->version;

@@ -411,6 +411,7 @@ static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct worker
     }
     if (shown == SHOWN_UNAVAILABLE && p->open) {
         tr_count(&w->outcomes[OUTCOME_FAIL_OPEN]);
+        x->fail_open |= TR_FAIL_OPEN_AUTHENTICATION;
         return TR_CONTINUE;
     }
     return refuse(&a, p, shown);
