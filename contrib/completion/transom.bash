@@ -1,7 +1,7 @@
 # Bash completion of transom: source this file, or install it as /usr/share/bash-completion/completions/transom.
 _transom() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]}
-    local verbs="serve check routes explain demo reference version" options="--help"
+    local verbs="serve check routes explain api-key demo reference version" options="--help"
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$cur")
@@ -17,6 +17,7 @@ _transom() {
     esac
     case $verb in
     serve | check) options="--config $options" ;;
+    api-key) options="new --consumer --tier --scope --help" ;;
     routes) options="--config --json $options" ;;
     explain) options="--config --header --data $options" ;;
     demo) options="--port --tls-certificate --tls-key $options" ;;

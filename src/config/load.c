@@ -162,6 +162,22 @@ static struct tr_strings identity_headers(struct tr_build *b)
     return (struct tr_strings){n.items, n.count};
 }
 
+/* Query parameters that may hold a token or an API key. */
+static struct tr_strings credential_names(struct tr_build *b)
+{
+    const struct tr_cfg_authentication *a = b->snap->config.authentication;
+    const struct tr_cfg_provider *providers = a ? a->providers.items : NULL;
+    uint32_t count = 0;
+    struct tr_span *items =
+        a ? tr_arena_calloc(&b->snap->arena, a->providers.count + 1u, sizeof *items) : NULL;
+    for (uint32_t i = 0; items && i < a->providers.count; i++)
+        if (providers[i].token_query.len)
+            items[count++] = providers[i].token_query;
+    if (items && a->api_keys && a->api_keys->query.len)
+        items[count++] = a->api_keys->query;
+    return (struct tr_strings){items, count};
+}
+
 static void take_limits(struct tr_snapshot *snap)
 {
     const struct tr_cfg_limits *c = &snap->config.limits;
@@ -202,6 +218,7 @@ enum tr_err tr_snapshot_build(struct tr_span text, struct tr_span folder,
     snap->policies = tr_policy_set_new(snap->config.policies, &b.ctx);
     if (!snap->policies)
         return TR_ERR_NOMEM;
+    tr_policy_set_credentials(snap->policies, credential_names(&b));
     snap->default_policy = tr_policy_resolve(snap->policies, TR_SPAN(""));
     tr_build_descriptors(&b);
     tr_build_listeners(&b);

@@ -32,6 +32,7 @@ struct tr_policy_set {
     uint32_t rule_count;
     struct effective *effective;
     uint32_t *scratch;
+    struct tr_strings credentials; /* names of query parameters */
 };
 
 static bool is_name(struct tr_span s)
@@ -268,6 +269,23 @@ static void merge_rules(struct tr_policy_set *set, const uint32_t *rules, uint32
     *ret_sources = sources;
 }
 
+void tr_policy_set_credentials(struct tr_policy_set *set, struct tr_strings names)
+{
+    set->credentials = names;
+}
+
+static void ignore_credentials(struct tr_policy_set *set, struct tr_policy *p)
+{
+    uint32_t own = p->ignored_query_parameters.count, n = set->credentials.count;
+    struct tr_span *items = n ? tr_arena_calloc(set->ctx.arena, own + n, sizeof *items) : NULL;
+    if (!items)
+        return;
+    if (own)
+        memcpy(items, p->ignored_query_parameters.items, own * sizeof *items);
+    memcpy(items + own, set->credentials.items, n * sizeof *items);
+    p->ignored_query_parameters = (struct tr_strings){items, own + n};
+}
+
 const struct tr_policy *tr_policy_resolve(struct tr_policy_set *set, struct tr_span method)
 {
     uint32_t n = matching(set, method);
@@ -291,6 +309,7 @@ const struct tr_policy *tr_policy_resolve(struct tr_policy_set *set, struct tr_s
     struct tr_keys_ctx ctx = {set->ctx.arena, &quiet, set->ctx.folder};
     tr_keys_parse(&tr_policy_keys, merged, TR_SPAN("/policies"), &ctx, &e->policy);
     compile_retry(set, TR_SPAN(""), &e->policy, false);
+    ignore_credentials(set, &e->policy);
     e->merged = merged; /* RAW members of the policy point into it */
     json_decref(sources);
     e->next = set->effective;

@@ -114,6 +114,9 @@ struct tr_policy_set;
 /* policies: the "policies" object (may be NULL). Checks each key's form and each policy's keys by
  * themselves. */
 struct tr_policy_set *tr_policy_set_new(const struct json_t *policies, struct tr_keys_ctx *ctx);
+/* Query parameters with credentials: passed over on every method, beside ignored_query_parameters.
+ * Before any policy is resolved. */
+void tr_policy_set_credentials(struct tr_policy_set *set, struct tr_strings names);
 /* The set lies in the arena of ctx; this gives back what does not. NULL is accepted. */
 void tr_policy_set_fini(struct tr_policy_set *set);
 /* The effective policy of a method ("pkg.Service.Method"); equal merges share one struct. NULL: out

@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "base/rand.h"
 #include "filters/apikey.h"
+#include "filters/client_cert.h"
 #include "filters/quota_local.h"
 #include "filters/registry.h"
 #include "obs/expo.h"
@@ -38,8 +39,8 @@ struct worker {
     struct tr_jwks_view *views; /* by provider */
     struct tr_apikey_view api_keys;
     struct tr_jwt_cache cache;
-    uint64_t (*results)[TR_JWT__COUNT]; /* by provider */
-    uint64_t api_key[2];                /* ok, unknown */
+    uint64_t (*results)[TR_JWT__COUNT];  /* by provider */
+    uint64_t api_key[2], certificate[2]; /* ok, unknown */
     uint64_t outcomes[OUTCOME__COUNT];
 };
 
@@ -209,13 +210,33 @@ static enum shown show_api_key(struct attempt *a)
     return SHOWN_OK;
 }
 
+static enum shown show_certificate(struct attempt *a)
+{
+    bool shown;
+    const struct tr_cfg_client_certificate *rule = tr_client_cert_of(a->x, a->w->conf->cfg, &shown);
+    if (!shown)
+        return SHOWN_MISSING;
+    struct tr_credential *c = rule ? new_credential(a) : NULL;
+    tr_count(&a->w->certificate[c ? 0 : 1]);
+    if (!c)
+        return SHOWN_WRONG;
+    *c = (struct tr_credential){.kind = TR_CREDENTIAL_CERTIFICATE,
+                                .provider = TR_SPAN("client_certificate"),
+                                .subject = rule->subject.len ? rule->subject : rule->san,
+                                .consumer = rule->consumer,
+                                .tier = rule->tier,
+                                .scopes = rule->scopes.items,
+                                .scope_count = rule->scopes.count};
+    return SHOWN_OK;
+}
+
 static enum shown show(struct attempt *a, uint32_t bit)
 {
     if (bit < TR_AUTHN_PROVIDERS_MAX)
         return show_token(a, bit);
     if (bit == TR_AUTHN_API_KEY)
         return show_api_key(a);
-    return SHOWN_MISSING;
+    return show_certificate(a);
 }
 
 /* ---- all of a request
@@ -586,12 +607,15 @@ static void results(struct tr_expo *e, const struct tr_authn_conf *conf, void *c
                 tr_expo_u64(e, TR_METRIC_AUTHENTICATIONS, labels, sum);
         }
     }
-    for (unsigned r = 0; conf->has_api_keys && r < 2; r++) {
-        struct tr_span labels[2] = {TR_SPAN("api_key"), r ? TR_SPAN("unknown") : TR_SPAN("ok")};
+    for (unsigned r = 0; r < 4; r++) {
+        struct tr_span labels[2] = {r < 2 ? TR_SPAN("api_key") : TR_SPAN("client_certificate"),
+                                    r % 2 ? TR_SPAN("unknown") : TR_SPAN("ok")};
         uint64_t sum = 0;
+        if (r < 2 ? !conf->has_api_keys : !conf->has_certificates)
+            continue;
         for (uint32_t k = 0; k < count; k++) {
             const struct worker *w = workers[k];
-            sum += w ? load(&w->api_key[r]) : 0;
+            sum += w ? load(r < 2 ? &w->api_key[r] : &w->certificate[r - 2]) : 0;
         }
         tr_expo_u64(e, TR_METRIC_AUTHENTICATIONS, labels, sum);
     }

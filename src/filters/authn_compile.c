@@ -4,7 +4,7 @@
 #include "filters/report.h"
 #include "http/msg.h"
 
-#include <jansson.h>
+#include <stdio.h>
 
 struct compile {
     struct tr_snapshot *snap;
@@ -247,6 +247,19 @@ static void no_silence(struct compile *c)
     }
 }
 
+static void certificates(struct compile *c)
+{
+    const struct tr_cfg_client_certificate *rules = c->conf->cfg->client_certificates.items;
+    for (uint32_t i = 0; i < c->conf->cfg->client_certificates.count; i++) {
+        char where[64];
+        int n = snprintf(where, sizeof where, "/authentication/client_certificates/%u", i);
+        struct tr_span pointer = tr_arena_copy(&c->snap->arena, tr_span(where, (size_t)n));
+        if (rules[i].subject.len == 0 && rules[i].san.len == 0)
+            tr_problem(&c->snap->problems, TR_PROBLEM_ERROR, pointer,
+                       "a subject or a san says whose certificate it is");
+    }
+}
+
 static bool has_client_ca(const struct tr_snapshot *snap)
 {
     const struct tr_cfg_listener *l = snap->config.listeners.items;
@@ -269,6 +282,7 @@ enum tr_err tr_authn_compile(struct tr_snapshot *snap, struct tr_authn_conf *con
             tr_problem(&snap->problems, TR_PROBLEM_WARNING,
                        TR_SPAN("/authentication/client_certificates"),
                        "no listener asks for client certificates (client_ca, client_certificate)");
+        certificates(&c);
         providers(&c);
         no_silence(&c);
     }

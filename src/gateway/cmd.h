@@ -10,6 +10,7 @@
 int tr_cmd_serve(int argc, char **argv);
 int tr_cmd_check(int argc, char **argv);
 int tr_cmd_routes(int argc, char **argv);
+int tr_cmd_api_key(int argc, char **argv);
 int tr_cmd_explain(int argc, char **argv);
 int tr_cmd_demo(int argc, char **argv);
 int tr_cmd_version(int argc, char **argv);

@@ -92,6 +92,7 @@ static void on_ready(void *ctx, enum tr_err err)
         drop(f, false);
         return;
     }
+    f->peer.stream = f->stream;
     hand_on(f, tr_span_eq(tr_stream_alpn(f->stream), TR_SPAN("h2")), tr_span("", 0));
 }
 

@@ -15,6 +15,7 @@ static const struct verb verbs[] = {
     {"check", tr_cmd_check, "show every problem of a configuration"},
     {"routes", tr_cmd_routes, "print the route table"},
     {"explain", tr_cmd_explain, "say what the gateway would do with one request"},
+    {"api-key", tr_cmd_api_key, "make an API key, and the line to store"},
     {"demo", tr_cmd_demo, "run the gateway on an embedded gRPC bookstore"},
     {"reference", tr_cmd_reference, "print a generated reference: config, schema, errors"},
     {"version", tr_cmd_version, "print the version, and those of the libraries"},

@@ -72,6 +72,10 @@ struct tr_peer {
     char ip[64]; /* text, without port */
     uint8_t ip_len;
     bool tls;
+    /* of the client certificate, found when it is first asked for (filters/client_cert.c) */
+    bool certificate_seen, certificate_shown;
+    uint32_t certificate_rule;
+    struct tr_stream *stream; /* of a TLS connection, while it has requests; else NULL */
 };
 
 struct tr_dialect {
