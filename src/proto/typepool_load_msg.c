@@ -63,12 +63,18 @@ static void check_field(const struct tr_load *l, const pb_field *pb, struct tr_s
         tr_pool_problem(l->pool, l->file, "%.*s.%s has no type", TR_FMT_SPAN(owner), pb->name);
 }
 
+/* As it is kept: one that is negative is told of and sorts last. */
+static uint32_t number_of(const pb_field *pb)
+{
+    return pb->has_number ? (uint32_t)pb->number : 0;
+}
+
 enum tr_err tr_load_field(struct tr_load *l, const pb_field *pb, struct tr_span owner,
                           struct tr_features inherited, struct tr_field_decl *ret)
 {
     struct tr_features f = tr_load_features(inherited, pb->options ? pb->options->features : NULL);
     check_field(l, pb, owner);
-    ret->number = pb->has_number ? (uint32_t)pb->number : 0;
+    ret->number = number_of(pb);
     ret->type = pb->has_type ? (uint8_t)pb->type : 0;
     ret->flags = field_flags(l, pb, f);
     ret->delimited = f.message == TR_MESSAGE_DELIMITED;
@@ -94,8 +100,28 @@ enum tr_err tr_load_field(struct tr_load *l, const pb_field *pb, struct tr_span 
 
 static int by_number(const void *a, const void *b)
 {
-    const struct tr_field_decl *x = a, *y = b;
-    return x->number < y->number ? -1 : x->number > y->number;
+    uint32_t x = number_of(*(const pb_field *const *)a), y = number_of(*(const pb_field *const *)b);
+    return x < y ? -1 : x > y;
+}
+
+/* The fields ascending by number. They are sorted before they are loaded, for a late reference
+ * holds the address of the declaration that it will fill in. */
+static enum tr_err sort_fields(struct tr_load *l, const pb_message *pb, pb_field ***ret_fields)
+{
+    bool sorted = true;
+    for (size_t i = 1; i < pb->n_field && sorted; i++)
+        sorted = number_of(pb->field[i - 1]) <= number_of(pb->field[i]);
+    if (sorted) {
+        *ret_fields = pb->field;
+        return TR_OK;
+    }
+    pb_field **fields = tr_arena_calloc(l->scratch, pb->n_field, sizeof(pb_field *));
+    if (!fields)
+        return TR_ERR_NOMEM;
+    memcpy(fields, pb->field, pb->n_field * sizeof(pb_field *));
+    qsort(fields, pb->n_field, sizeof(pb_field *), by_number);
+    *ret_fields = fields;
+    return TR_OK;
 }
 
 /* Real oneofs keep their order; the synthetic ones that proto3's `optional` makes vanish. ret_map:
@@ -162,11 +188,15 @@ static enum tr_err load_fields(struct tr_load *l, const pb_message *pb, struct t
     enum tr_err err = load_oneofs(l, pb, m, &oneof_map);
     if (err || !pb->n_field)
         return err;
+    pb_field **sorted;
+    err = sort_fields(l, pb, &sorted);
+    if (err)
+        return err;
     m->fields = tr_arena_calloc(&l->pool->arena, pb->n_field, sizeof *m->fields);
     if (!m->fields)
         return TR_ERR_NOMEM;
     for (size_t i = 0; i < pb->n_field; i++) {
-        const pb_field *p = pb->field[i];
+        const pb_field *p = sorted[i];
         if (!add_field(l, p, m))
             continue;
         struct tr_field_decl *field = &m->fields[m->field_count++];
@@ -176,11 +206,6 @@ static enum tr_err load_fields(struct tr_load *l, const pb_message *pb, struct t
         if (err)
             return err;
     }
-    bool sorted = true;
-    for (uint32_t i = 1; i < m->field_count && sorted; i++)
-        sorted = m->fields[i - 1].number <= m->fields[i].number;
-    if (!sorted)
-        qsort(m->fields, m->field_count, sizeof *m->fields, by_number);
     for (uint32_t i = 1; i < m->field_count; i++)
         if (m->fields[i - 1].number == m->fields[i].number)
             tr_pool_problem(l->pool, l->file, "%s: %s and %s have the same number %u",

@@ -110,6 +110,38 @@ static void relative_names_are_found_from_the_inside_out(void **state)
     }
 }
 
+static void relative_names_stay_with_their_field_whatever_the_order(void **state)
+{
+    (void)state;
+    static const struct fds_field declared[] = {
+        {.name = "c", .number = 17, .type = TR_FT_MESSAGE, .type_name = ".google.protobuf.Any"},
+        {.name = "a", .number = 2, .type = TR_FT_MESSAGE, .type_name = "google.protobuf.Value"},
+        {.name = "d", .number = 18, .type = 0, .type_name = "M"},
+        {.name = "b", .number = 3, .type = TR_FT_INT32}};
+    struct fds_one o;
+    fds_one_begin(&o, "proto3");
+    for (size_t i = 0; i < sizeof declared / sizeof *declared; i++)
+        fds_field(&o.msg, FDS_MSG_FIELD, declared[i]);
+    fds_one_end(&o);
+    struct tr_span set = tr_buf_span(&o.set);
+    struct fds_report report;
+    struct tr_typepool *pool = fds_pool(&set, 1, &report);
+    assert_non_null(pool);
+    const struct tr_msgtype *m = tr_typepool_message(pool, TR_SPAN("p.M"));
+    assert_non_null(m);
+    assert_int_equal(m->field_count, 4);
+    static const uint32_t numbers[] = {2, 3, 17, 18};
+    static const char *const types[] = {"google.protobuf.Value", NULL, "google.protobuf.Any",
+                                        "p.M"};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(m->fields[i].number, numbers[i]);
+        if (types[i])
+            assert_span_equal(m->fields[i].sub.msg->full_name, types[i]);
+    }
+    tr_typepool_free(pool);
+    fds_one_fini(&o);
+}
+
 static void two_fields_clash(struct fds_field a, struct fds_field b, const char *syntax,
                              const char *want)
 {
@@ -488,6 +520,7 @@ int main(void)
         cmocka_unit_test(types_must_be_known),
         cmocka_unit_test(a_missing_type_is_told_once),
         cmocka_unit_test(relative_names_are_found_from_the_inside_out),
+        cmocka_unit_test(relative_names_stay_with_their_field_whatever_the_order),
         cmocka_unit_test(numbers_and_names_of_fields_are_unique),
         cmocka_unit_test(json_names_clash_as_protoc_says),
         cmocka_unit_test(json_name_wins_over_another_fields_proto_name),
