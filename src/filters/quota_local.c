@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -19,12 +18,28 @@ struct bucket {
     _Alignas(64) union counter ways[TR_QUOTA_WAYS];
 };
 
+/* What a bucket takes in, at most one key at a time: whoever meets an intent that is pending
+ * carries it out, so nobody waits for a thread that was put off the processor. */
+union intent {
+    struct {
+        uint64_t hash;
+        uint64_t step; /* a number that grows by INTENT_STEP, the way, whether it is pending */
+    } of;
+    __uint128_t whole;
+};
+#define INTENT_PENDING   ((uint64_t)1)
+#define INTENT_WAY(step) ((unsigned)((step) >> 1) & (TR_QUOTA_WAYS - 1))
+#define INTENT_STEP      ((uint64_t)16)
+_Static_assert(TR_QUOTA_WAYS == 8, "a way is three bits of an intent's step");
+
 struct tr_quota_local {
-    uint64_t seed;
+    uint64_t seed, bucket_seed;
     uint32_t mask; /* of buckets */
     struct bucket *buckets;
-    atomic_flag *latches; /* of buckets: held while a key is taken in */
+    union intent *intents; /* by bucket */
     void *memory;
+    char apart[64];          /* what is written often shares no cache line with what is only read */
+    _Atomic uint64_t latest; /* no check under way or done has a later time, in ticks */
     _Atomic uint64_t evictions;
 };
 
@@ -34,22 +49,19 @@ enum tr_err tr_quota_local_new(uint32_t entries, uint64_t seed, struct tr_quota_
     while (buckets * TR_QUOTA_WAYS < entries)
         buckets *= 2;
     struct tr_quota_local *t = tr_calloc(1, sizeof *t);
-    char *memory = tr_calloc(1, buckets * sizeof *t->buckets + 64);
-    atomic_flag *latches = tr_calloc(buckets, sizeof *latches);
-    if (!t || !memory || !latches) {
+    char *memory = tr_calloc(1, buckets * (sizeof *t->buckets + sizeof *t->intents) + 64);
+    if (!t || !memory) {
         tr_free(t);
         tr_free(memory);
-        tr_free(latches);
         return TR_ERR_NOMEM;
     }
     size_t off = (64 - ((uintptr_t)memory & 63)) & 63;
-    *t = (struct tr_quota_local){.seed = seed,
-                                 .mask = (uint32_t)(buckets - 1),
-                                 .buckets = (void *)(memory + off),
-                                 .latches = latches,
-                                 .memory = memory};
-    for (size_t i = 0; i < buckets; i++)
-        atomic_flag_clear(&latches[i]);
+    t->seed = seed;
+    t->bucket_seed = tr_span_hash(TR_SPAN("bucket"), seed);
+    t->mask = (uint32_t)(buckets - 1);
+    t->buckets = (void *)(memory + off);
+    t->intents = (void *)(memory + off + buckets * sizeof *t->buckets);
+    t->memory = memory;
     *ret_table = t;
     return TR_OK;
 }
@@ -59,7 +71,6 @@ void tr_quota_local_free(struct tr_quota_local *table)
     if (!table)
         return;
     tr_free(table->memory);
-    tr_free(table->latches);
     tr_free(table);
 }
 
@@ -72,8 +83,8 @@ uint64_t tr_quota_local_evictions(const struct tr_quota_local *table)
 static union counter look(const union counter *c)
 {
     union counter v;
-    v.of.hash = __atomic_load_n(&c->of.hash, __ATOMIC_RELAXED);
-    v.of.tat = __atomic_load_n(&c->of.tat, __ATOMIC_RELAXED);
+    v.of.hash = __atomic_load_n(&c->of.hash, __ATOMIC_ACQUIRE);
+    v.of.tat = __atomic_load_n(&c->of.tat, __ATOMIC_ACQUIRE);
     return v;
 }
 
@@ -85,56 +96,91 @@ static bool swap(union counter *c, union counter from, union counter to)
 static union counter *find(struct bucket *b, uint64_t hash)
 {
     for (unsigned i = 0; i < TR_QUOTA_WAYS; i++)
-        if (__atomic_load_n(&b->ways[i].of.hash, __ATOMIC_RELAXED) == hash)
+        if (__atomic_load_n(&b->ways[i].of.hash, __ATOMIC_ACQUIRE) == hash)
             return &b->ways[i];
     return NULL;
 }
 
-static void hold(atomic_flag *latch)
+/* Both halves of one time: every change of an intent changes its step. */
+static union intent look_intent(const union intent *i)
 {
-    for (unsigned spins = 0; atomic_flag_test_and_set_explicit(latch, memory_order_acquire);)
-        if (++spins % 128 == 0)
-            (void)sched_yield(); /* its holder was put off the processor */
+    union intent v;
+    do {
+        v.of.step = __atomic_load_n(&i->of.step, __ATOMIC_ACQUIRE);
+        v.of.hash = __atomic_load_n(&i->of.hash, __ATOMIC_ACQUIRE);
+    } while (__atomic_load_n(&i->of.step, __ATOMIC_ACQUIRE) != v.of.step);
+    return v;
 }
 
-/* Makes a place for the key in its bucket: what owes least goes. */
+/* Carries out what is pending in the bucket: the key gets its place, whoever brought it. */
+static void help(struct tr_quota_local *t, uint32_t at, union intent intent, uint64_t now)
+{
+    union counter *c = &t->buckets[at].ways[INTENT_WAY(intent.of.step)];
+    union counter fresh = {.of = {intent.of.hash, now}};
+    for (;;) {
+        union counter old = look(c);
+        if (old.of.hash == intent.of.hash)
+            break;
+        if (__atomic_load_n(&t->intents[at].of.step, __ATOMIC_ACQUIRE) != intent.of.step)
+            return; /* another one has done it */
+        if (swap(c, old, fresh)) {
+            if (old.of.hash && old.of.tat > now)
+                (void)atomic_fetch_add_explicit(&t->evictions, 1, memory_order_relaxed);
+            break;
+        }
+    }
+    union intent done = {.of = {intent.of.hash, (intent.of.step & ~INTENT_PENDING) + INTENT_STEP}};
+    (void)__sync_bool_compare_and_swap(&t->intents[at].whole, intent.whole, done.whole);
+}
+
+/* The way whose counter owes least; an unused one before all. */
+static unsigned least_of(const struct bucket *b)
+{
+    unsigned least = 0;
+    union counter old = look(&b->ways[0]);
+    for (unsigned i = 1; i < TR_QUOTA_WAYS; i++) {
+        union counter v = look(&b->ways[i]);
+        if (old.of.hash != 0 && (v.of.hash == 0 || v.of.tat < old.of.tat)) {
+            least = i;
+            old = v;
+        }
+    }
+    return least;
+}
+
+/* Finds the key or makes a place for it. Keys come into a bucket by its intent alone, and the swap
+ * of the intent fails when it was touched since it was read: so the key is not there when it is
+ * brought in, and never stands in two places. */
 static union counter *take_in(struct tr_quota_local *t, uint32_t at, uint64_t hash, uint64_t now)
 {
     struct bucket *b = &t->buckets[at];
-    hold(&t->latches[at]);
-    union counter *c = find(b, hash);
-    while (!c) {
-        union counter *least = &b->ways[0];
-        union counter old = look(least);
-        for (unsigned i = 1; i < TR_QUOTA_WAYS; i++) {
-            union counter v = look(&b->ways[i]);
-            if (v.of.tat < old.of.tat || (v.of.hash == 0 && old.of.hash != 0)) {
-                least = &b->ways[i];
-                old = v;
-            }
-        }
-        union counter fresh = {.of = {hash, now}};
-        if (!swap(least, old, fresh)) /* it was charged meanwhile: look again */
+    for (;;) {
+        union intent seen = look_intent(&t->intents[at]);
+        if (seen.of.step & INTENT_PENDING) {
+            help(t, at, seen, now);
             continue;
-        if (old.of.hash && old.of.tat > now)
-            (void)atomic_fetch_add_explicit(&t->evictions, 1, memory_order_relaxed);
-        c = least;
+        }
+        union counter *c = find(b, hash);
+        if (c)
+            return c;
+        union intent mine = {.of = {hash, (seen.of.step & ~(INTENT_STEP - 1)) + INTENT_STEP +
+                                              (least_of(b) << 1 | INTENT_PENDING)}};
+        if (__sync_bool_compare_and_swap(&t->intents[at].whole, seen.whole, mine.whole))
+            help(t, at, mine, now);
     }
-    atomic_flag_clear_explicit(&t->latches[at], memory_order_release);
-    return c;
 }
 
 static void charge(struct tr_quota_local *t, struct tr_quota_ask *ask, uint32_t cost, uint64_t now)
 {
-    uint32_t at = (uint32_t)(ask->hash >> 32) & t->mask;
     for (;;) {
-        union counter *c = find(&t->buckets[at], ask->hash);
+        union counter *c = find(&t->buckets[ask->bucket], ask->hash);
         if (!c)
-            c = take_in(t, at, ask->hash, now);
+            c = take_in(t, ask->bucket, ask->hash, now);
         union counter old = look(c), fresh = old;
         if (old.of.hash != ask->hash)
             continue; /* evicted meanwhile */
         ask->result = tr_gcra_ask(&ask->gcra, old.of.tat, now, cost, &fresh.of.tat);
+        ask->paid_from = old.of.tat > now ? old.of.tat : now;
         if (!ask->result.allowed)
             return;
         if (swap(c, old, fresh))
@@ -142,16 +188,26 @@ static void charge(struct tr_quota_local *t, struct tr_quota_ask *ask, uint32_t 
     }
 }
 
+/* Gives back what is certain to be still owed for the charge, never more.
+ *
+ * Without the charge the counter would stand at paid_from; with it, `price` later. Each later ask
+ * at a time n makes of a TAT the greater of it and n, and adds: so the two stay `price` apart until
+ * an ask finds the lower one in the past, and in all come closer by what the latest time of an ask
+ * is beyond paid_from, at the most. What is left of the distance may be taken away. */
 static void undo(struct tr_quota_local *t, const struct tr_quota_ask *ask, uint32_t cost)
 {
-    uint32_t at = (uint32_t)(ask->hash >> 32) & t->mask;
     uint64_t price = ask->gcra.interval * cost;
     union counter *c;
-    while ((c = find(&t->buckets[at], ask->hash)) != NULL) {
+    while ((c = find(&t->buckets[ask->bucket], ask->hash)) != NULL) {
         union counter old = look(c), fresh = old;
         if (old.of.hash != ask->hash)
             continue;
-        fresh.of.tat = old.of.tat > price ? old.of.tat - price : 0;
+        /* read after the counter, and published before any charge: no charge in it is later */
+        uint64_t latest = atomic_load_explicit(&t->latest, memory_order_acquire);
+        uint64_t gone = latest > ask->paid_from ? latest - ask->paid_from : 0;
+        if (gone >= price)
+            return;
+        fresh.of.tat -= price - gone < old.of.tat ? price - gone : old.of.tat;
         if (swap(c, old, fresh))
             return;
     }
@@ -169,16 +225,45 @@ void tr_quota_local_undo(struct tr_quota_local *table, struct tr_quota_ask *asks
     }
 }
 
+/* What each would say by itself, nothing being charged. */
+static bool peek(const struct tr_quota_local *t, struct tr_quota_ask *asks, uint32_t count,
+                 uint32_t cost, uint64_t now)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < count; i++) {
+        const union counter *c = find(&t->buckets[asks[i].bucket], asks[i].hash);
+        uint64_t tat = c ? look(c).of.tat : 0, unused;
+        asks[i].result = tr_gcra_ask(&asks[i].gcra, tat, now, cost, &unused);
+        if (asks[i].result.allowed) /* as if nothing had been asked */
+            asks[i].result = tr_gcra_ask(&asks[i].gcra, tat, now, 0, &unused);
+        else
+            all = false;
+    }
+    return all;
+}
+
+static void publish(struct tr_quota_local *t, uint64_t now)
+{
+    uint64_t seen = atomic_load_explicit(&t->latest, memory_order_relaxed);
+    while (seen < now && !atomic_compare_exchange_weak(&t->latest, &seen, now))
+        ;
+}
+
 bool tr_quota_local_check(struct tr_quota_local *table, struct tr_quota_ask *asks, uint32_t count,
                           uint32_t cost, uint64_t now_ns)
 {
     uint64_t now = tr_gcra_ticks(now_ns) + 1; /* never 0: a fresh counter is not an unused one */
     uint32_t charged = 0;
     bool admitted = true;
+    publish(table, now);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t h = tr_span_hash(asks[i].key, table->seed);
         asks[i].hash = h ? h : 1;
+        asks[i].bucket = (uint32_t)tr_span_hash(asks[i].key, table->bucket_seed) & table->mask;
     }
+    /* a request that is refused charges nothing, not even for a moment, unless it was a race */
+    if (count > 1 && !peek(table, asks, count, cost, now))
+        return false;
     while (charged < count && admitted) {
         charge(table, &asks[charged], cost, now);
         admitted = asks[charged].result.allowed;
@@ -186,18 +271,10 @@ bool tr_quota_local_check(struct tr_quota_local *table, struct tr_quota_ask *ask
     }
     if (admitted)
         return true;
-    tr_quota_local_undo(table, asks, charged, cost);
-    for (uint32_t i = 0; i < count;
-         i++) { /* what each would say by itself, nothing being charged */
-        if (i == charged)
-            continue;
-        uint32_t at = (uint32_t)(asks[i].hash >> 32) & table->mask;
-        const union counter *c = find(&table->buckets[at], asks[i].hash);
-        uint64_t tat = c ? look(c).of.tat : 0, unused;
-        asks[i].result = tr_gcra_ask(&asks[i].gcra, tat, now, cost, &unused);
-        if (asks[i].result.allowed) { /* not charged: as if nothing had been asked */
-            asks[i].result = tr_gcra_ask(&asks[i].gcra, tat, now, 0, &unused);
-        }
-    }
+    struct tr_gcra_result refusal = asks[charged].result;
+    for (uint32_t i = 0; i < charged; i++)
+        undo(table, &asks[i], cost);
+    (void)peek(table, asks, count, cost, now);
+    asks[charged].result = refusal;
     return false;
 }

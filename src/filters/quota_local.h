@@ -3,14 +3,18 @@
  * Contract
  *  1. Exact for the process: of one key at most what GCRA allows (base/gcra.h) is admitted, however
  *     many workers ask at once. Several quotas of one request are charged all or none.
- *  2. A counter that is known is charged by one 16-byte compare-and-swap. Only taking in a key that
- *     is not there holds its bucket, for tens of nanoseconds; charges of others in it go on.
- *  3. Bounded: buckets of TR_QUOTA_WAYS counters, made at start. An idle counter (all paid for) is
+ *  2. Lock-free: a counter that is known is charged by one 16-byte compare-and-swap; a key that is
+ *     not there is brought in by any thread that meets it, so that none waits for another.
+ *  3. A charge that is taken back (a race between quotas of one request, or a store that refused)
+ *     gives back what is certain to be still owed for it: a counter that would have been idle
+ *     without it gets less, never more.
+ *  4. Bounded: buckets of TR_QUOTA_WAYS counters, made at start. An idle counter (all paid for) is
  *     as good as none, and its place is taken first; when no place of a bucket is idle, the one
- * that owes least goes, and is counted as evicted: its key starts anew.
- *  4. A key is known by a 64-bit hash with a secret seed: two keys of one bucket that had one hash
- *     would share a counter, which among a million keys happens with a chance below one in ten
- *     million.
+ *     that owes least goes, and is counted as evicted: its key starts anew.
+ *  5. A key is known by its bucket and 64 more bits, of two hashes with secret seeds. Two keys
+ * share a counter when both are the same: a key that comes in meets at most 8 others, so of n keys
+ *     that ever come the chance that any two do is below n * 8 / 2^64 (a thousand million keys:
+ *     one in two thousand million).
  *
  * Thread: any. Time is passed in: monotonic ns since an origin that all callers share. */
 #ifndef TR_FILTERS_QUOTA_LOCAL_H
@@ -30,7 +34,8 @@ struct tr_quota_ask {
     struct tr_gcra gcra;
     struct tr_span key;           /* name and values; what is equal shares a counter */
     struct tr_gcra_result result; /* set by the check */
-    uint64_t hash;                /* the table's own */
+    uint64_t hash, paid_from;     /* the table's own, as is the next */
+    uint32_t bucket;
 };
 
 /* entries is rounded up to a power of two. */
