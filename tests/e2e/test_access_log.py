@@ -4,9 +4,12 @@ import json
 import os
 import re
 import socket
+import time
 
 import grpc
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from env.build import ROOT, SANITIZED, wait_until
 from env.gateway import Gateway, base_config, run
@@ -301,3 +304,43 @@ def test_what_failed_open_is_said(logged, backend, version):
         assert c.request("GET", "/test/v1/query").status == 200
     assert log.one(path="/test/v1/echo/x")["fail_open"] == ["quota"]
     assert "fail_open" not in log.one(path="/test/v1/query")
+
+
+SECRET = "s" * 32
+
+
+def tokens(**provider):
+    return {"providers": {"one": {"issuer": "https://issuer.test", "audiences": ["books"], **provider}}}
+
+
+def bearer(subject="alice", kid=None):
+    claims = {"iss": "https://issuer.test", "aud": "books", "sub": subject, "exp": int(time.time()) + 600}
+    return ("authorization", "Bearer " + jwt.encode(claims, SECRET, "HS256", headers={"kid": kid} if kid else None))
+
+
+def test_who_asked(logged, backend, version):
+    gateway, log = logged(authentication=tokens(algorithms=["HS256"], secret=SECRET), policies={"*": {"authentication": {"any_of": ["one"]}}})
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/echo/x", [bearer('al"ice')]).status == 200
+        assert c.request("GET", "/test/v1/query").status == 401
+    line = log.one(path="/test/v1/echo/x")
+    assert line["provider"] == "one" and line["subject"] == 'al"ice' and "consumer" not in line
+    line = log.one(path="/test/v1/query")
+    assert line["reason"] == "AUTH_MISSING" and "subject" not in line and line["attempts"] == 0
+    assert "eyJ" not in log.path.read_text()
+
+
+def test_waiting_for_keys(start, backend, tmp_path, version):
+    """An issuer that does not answer: the wait is in the line, and that the policy let the request pass."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        path = tmp_path / "a.log"
+        g = start(base_config([backend.endpoint], workers=1, access_log={"output": str(path)},
+                              authentication=tokens(jwks={"uri": f"http://127.0.0.1:{deaf.getsockname()[1]}/jwks", "timeout": "1s"}),
+                              policies={"*": {"authentication": {"any_of": ["one"], "on_unavailable": "allow"}}}))
+        key = ec.generate_private_key(ec.SECP256R1())
+        token = jwt.encode({"iss": "https://issuer.test", "aud": "books", "sub": "a", "exp": int(time.time()) + 600}, key, "ES256", headers={"kid": "k"})
+        with CLIENTS[version](g.port) as c:
+            assert c.request("GET", "/test/v1/echo/x", [("authorization", "Bearer " + token)], timeout=30).status == 200
+        line = Log(path).one(path="/test/v1/echo/x")
+    assert line["fail_open"] == ["authentication"] and "subject" not in line
+    assert line["filters_us"] >= line["key_wait_us"] >= 0

@@ -1,7 +1,9 @@
 """CORS (SPEC §10, contrib/doc/cors.md): preflights, and the headers of every answer, over HTTP/1.1, HTTP/2 and native gRPC."""
 import json
+import time
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 
 from env.gateway import base_config, run
@@ -267,6 +269,48 @@ def test_native_grpc_streams(gateway, backend):
         message = types()["test.v1.StreamRequest"](count=3).SerializeToString()
         r = c.request("POST", f"/{SERVICE}/Down", [*NATIVE, ("origin", APP)], frame(message))
         assert r.trailer("grpc-status") == "0" and cors(r)["access-control-allow-origin"] == APP
+
+
+# -- authentication comes after ------------------------------------------------------------------------------------------------------
+
+SECRET = "s" * 32
+
+
+@pytest.fixture
+def guarded(gateways):
+    provider = {"issuer": "https://issuer.test", "audiences": ["books"], "algorithms": ["HS256"], "secret": SECRET}
+    return gateways(authentication={"providers": {"one": provider}},
+                    policies={"*": {"authentication": {"any_of": ["one"]}, "cors": {"origins": [APP], "credentials": True},
+                                    "quotas": [{"name": "all", "limit": 1000, "window": "60s"}]}})
+
+
+def token():
+    return jwt.encode({"iss": "https://issuer.test", "aud": "books", "sub": "alice", "exp": int(time.time()) + 600}, SECRET, "HS256")
+
+
+def test_a_preflight_needs_no_token_and_charges_no_quota(connect, guarded, backend):
+    http = connect(guarded)
+    before = guarded.metric("transom_quota_decisions_total")
+    r = ask(http, "/test/v1/echo/x", headers=[("access-control-request-headers", "authorization")])
+    assert r.status == 204 and cors(r)["access-control-allow-headers"] == "authorization" and cors(r)["access-control-allow-origin"] == APP
+    assert guarded.metric("transom_quota_decisions_total") == before and not backend.calls
+
+
+def test_a_script_sees_why_it_was_refused(connect, guarded, backend):
+    http = connect(guarded)
+    for headers in ([], [("authorization", "Bearer x.y.z")]):
+        r = get(http, "/test/v1/echo/x", headers=headers)
+        assert r.status == 401 and cors(r) == {"access-control-allow-origin": APP, "access-control-allow-credentials": "true"}, r
+    r = get(http, "/test/v1/echo/x", headers=[("authorization", "Bearer " + token())])
+    assert r.status == 200 and cors(r)["access-control-allow-origin"] == APP
+
+
+def test_native_grpc_with_authentication(guarded, backend):
+    with H2(guarded.port) as c:
+        assert cors(ask(c, f"/{SERVICE}/Echo", "POST"))["access-control-allow-methods"] == "POST"
+        r = c.request("POST", f"/{SERVICE}/Echo", [*NATIVE, ("origin", APP)], frame(b""))
+        assert r.header("grpc-status") == "16" and cors(r)["access-control-allow-origin"] == APP
+        assert not backend.calls
 
 
 # -- load ---------------------------------------------------------------------------------------------------------------------------
