@@ -16,7 +16,7 @@
  *  5. An answer that nobody asked for, of a wrong form, or longer than 16 KiB closes the link.
  *
  * RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), read by hiredis; the
- * socket is a tr_stream. Why not hiredis' own context: contrib/adr/0034. */
+ * socket is a tr_stream. Why not hiredis' own context: contrib/adr/0035. */
 #ifndef TR_IO_KV_REDIS_H
 #define TR_IO_KV_REDIS_H
 
