@@ -132,6 +132,7 @@ enum tr_err tr_exchange_acquire(struct tr_exchange *x)
         .req_hold = x->req_open ? x->req.len - x->req_open_at : 0,
         .arena = &x->hs->arena,
         .deadline_ns = x->deadline_ns,
+        .unary = !x->streaming_out,
         .hasty = x->deadline_ns != x->hs->start_ns + x->policy->timeout,
         .avoid = x->avoid,
         .avoid_key = x->avoid_key,

@@ -104,6 +104,8 @@ static void judge_end(struct tr_ucall *call, enum tr_err err, const struct tr_he
     if (!h || !tr_span_u64(h->value, &code) || code > 1000 ||
         (code == OK && call->http_status != 200 && call->http_status))
         code = (uint64_t)code_of_http(call->http_status);
+    if (code == OK && call->unary && !call->has_data)
+        code = INTERNAL; /* no message */
     /* a backend whose clock was faster than ours says what we would have said */
     bool late = code == DEADLINE_EXCEEDED && call->deadline_ns &&
                 tr_cluster_now(call->cluster) + DEADLINE_SLACK_NS >= call->deadline_ns &&

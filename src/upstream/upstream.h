@@ -174,8 +174,9 @@ struct tr_ucall { /* embedded in the exchange; zeroed before tr_ucall_start */
     struct tr_arena *arena; /* for response headers and trailers */
     uint64_t deadline_ns;   /* when the caller gives up; 0: never. A backend that says
                                DEADLINE_EXCEEDED by then says what we would have said */
+    bool unary;             /* the answer has one message: success without it is malformed */
     bool hasty;    /* that is the client's own deadline, sooner than ours: it says nothing of the
-                      backend    when it comes within TR_CALL_PATIENCE_NS */
+                      backend when it comes within TR_CALL_PATIENCE_NS */
     uint64_t hash; /* ring_hash: of what the request is to be kept together by */
     bool hashed;   /* hash is set; else any endpoint */
     const struct tr_endpoint_conf *avoid; /* of a failed attempt: not this one, if another is

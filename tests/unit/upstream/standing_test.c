@@ -176,6 +176,23 @@ static void breaker_does_not_count_streams_whose_time_is_over(void **state)
     assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 0);
 }
 
+static void breaker_counts_unary_answers_without_a_message(void **state)
+{
+    (void)state;
+    world_of(B_ECHO, 1);
+    w.conf.breaker = &breaker;
+    w_cluster(&w);
+    for (unsigned i = 0; i < 4; i++) {
+        struct test_call *tc = w_call_prepare(&w, "");
+        tc->call.unary = i >= 2; /* an empty stream is an answer */
+        assert_int_equal(tr_ucall_start(&tc->call, w.cluster), TR_OK);
+        tr_ucall_commit(&tc->call, true);
+        turn_until(tc->ends);
+        assert_int_equal(tc->err, TR_OK);
+        assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, i == 3 ? 2 : 0);
+    }
+}
+
 static void breaker_counts_resets(void **state)
 {
     (void)state;
@@ -533,6 +550,7 @@ int main(void)
         TEST(breaker_takes_the_first_report_of_an_attempt),
         TEST(breaker_does_not_count_hasty_clients),
         TEST(breaker_does_not_count_streams_whose_time_is_over),
+        TEST(breaker_counts_unary_answers_without_a_message),
         TEST(breaker_counts_resets),
         TEST(breaker_probe_that_a_bound_refuses_is_no_probe),
         TEST(outlier_gets_no_calls_of_any_worker),
