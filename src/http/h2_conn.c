@@ -201,14 +201,24 @@ static void check_queue(struct tr_h2_conn *conn)
 
 /* DATA on a closed stream is looked for here, because nghttp2 ignores it without a word. To know
  * whether the stream is closed nghttp2 must have seen all that comes before; it is fed piecemeal
- * only when that matters. */
+ * only when that matters.
+ *
+ * The head of a frame is fed as a whole: nghttp2 bounds the CONTINUATION frames of a section by
+ * counting each piece of a head that it is given, and would end the connection at one frame whose
+ * head comes a byte at a time. */
 static void conn_input(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
 {
     size_t pos = 0, fed = 0;
+    bool held = conn->scan.have > 0; /* the head that data begins within */
     bool resets = false;
     struct tr_h2_frame_head f;
     while (!conn->quitting && !conn->dead && tr_h2_scan_next(&conn->scan, data, len, &pos, &f)) {
         tr_h2_conn_count_frame(conn, &f);
+        if (held) {
+            conn_feed(conn, conn->scan.head, sizeof conn->scan.head);
+            fed = pos;
+            held = false;
+        }
         resets = resets || f.type == NGHTTP2_RST_STREAM;
         if (f.type != NGHTTP2_DATA || (f.stream_id & 1) == 0 ||
             (!resets && ((uint32_t)f.stream_id > conn->last_id ||
@@ -220,7 +230,8 @@ static void conn_input(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
             tr_h2_conn_closed_is_error(conn, f.stream_id))
             tr_h2_conn_quit(conn, TR_ERR_H2_PROTOCOL, NGHTTP2_STREAM_CLOSED);
     }
-    conn_feed(conn, data + fed, len - fed);
+    if (!held)
+        conn_feed(conn, data + fed, len - fed - conn->scan.have);
     check_queue(conn);
     tr_h2_conn_kick(conn);
 }

@@ -368,6 +368,32 @@ static void h2_conn_aborts_from_inside_on_request(void **state)
     w_fini(&w);
 }
 
+/* nghttp2 counts the pieces of the heads of CONTINUATION frames as if they were frames. */
+static void h2_conn_takes_continuations_in_any_pieces(void **state)
+{
+    (void)state;
+    for (size_t piece = 0; piece <= 24; piece++) {
+        w_base(&w, MANUAL);
+        w_raw(&w, 65536);
+        w_preface(&w);
+        struct tr_buf block = {NULL, 0, 0};
+        f_request_block(&block, "GET", "/split");
+        f_frame(&w.tx, F_HEADERS, F_END_STREAM, 1, block.ptr, 5);
+        for (size_t i = 5; i < 10; i++)
+            f_frame(&w.tx, F_CONTINUATION, 0, 1, block.ptr + i, 1);
+        f_frame(&w.tx, F_CONTINUATION, 0, 1, "", 0);
+        f_frame(&w.tx, F_CONTINUATION, F_END_HEADERS, 1, block.ptr + 10, block.len - 10);
+        tr_buf_fini(&block);
+        f_request(&w.tx, 3, "GET", "/next", NULL, NULL, true);
+        w_send(&w, piece);
+        assert_int_equal(w.call_count, 2);
+        assert_int_equal(w.calls[0].refused, TR_OK);
+        assert_string_equal(w.calls[0].path, "/split");
+        assert_string_equal(w.calls[1].path, "/next");
+        w_fini(&w);
+    }
+}
+
 /* ---- bad heads
  * ---------------------------------------------------------------------------------------- */
 
@@ -495,6 +521,7 @@ int main(void)
         cmocka_unit_test(h2_conn_aborts_at_once),
         cmocka_unit_test(h2_conn_aborts_from_inside_on_request),
         cmocka_unit_test(h2_conn_lets_the_service_answer_refused_heads),
+        cmocka_unit_test(h2_conn_takes_continuations_in_any_pieces),
         cmocka_unit_test(h2_conn_limits_heads),
         cmocka_unit_test(h2_conn_resets_malformed_requests),
         cmocka_unit_test(h2_conn_checks_content_length),
