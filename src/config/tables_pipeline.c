@@ -33,7 +33,7 @@ static const struct tr_key outlier_detection_keys[] = {
 const struct tr_keys tr_keys_outlier_detection = {"upstreams.*.outlier_detection", sizeof(struct tr_cfg_outlier_detection), outlier_detection_keys, COUNT(outlier_detection_keys)};
 
 static const struct tr_key health_check_keys[] = {
-    {.name = "interval", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_health_check, interval), .default_text = "5s", .min = 10 * MS, .max = 3600 * SECOND, .doc = "Between two checks of one endpoint by one worker, give or take a tenth."},
+    {.name = "interval", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_health_check, interval), .default_text = "5s", .min = 10 * MS, .max = 3600 * SECOND, .doc = "Between two checks of one endpoint, over all workers, give or take a tenth."},
     {.name = "timeout", .type = TR_KEY_DURATION, .offset = AT(tr_cfg_health_check, timeout), .default_text = "1s", .min = 1 * MS, .max = 300 * SECOND, .doc = "A check that takes longer has failed."},
     {.name = "service", .type = TR_KEY_STRING, .offset = AT(tr_cfg_health_check, service), .default_text = "", .doc = "The `service` to ask grpc.health.v1 for; empty: the server as a whole."},
 };

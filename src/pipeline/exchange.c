@@ -429,35 +429,35 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused,
 /* ---- pause and resume
  * ------------------------------------------------------------------------------------------- */
 
-#define PAUSE_SLOTS (sizeof((struct tr_pworker *)0)->paused / sizeof(struct tr_exchange *))
-
 bool tr_exchange_pause(struct tr_exchange *x, struct tr_handle *ret_handle)
 {
     struct tr_pworker *w = x->w;
-    for (uint32_t i = 0; i < PAUSE_SLOTS; i++) {
-        if (w->paused[i])
-            continue;
-        w->paused[i] = x;
-        x->pause_ns = tr_loop_now_ns(w->h->loop);
-        x->pause_slot = (uint16_t)(i + 1);
-        *ret_handle = (struct tr_handle){i, ++w->paused_generation[i]};
-        return true;
-    }
-    return false;
+    uint32_t slot;
+    if (w->paused_free_count)
+        slot = w->paused_free[--w->paused_free_count];
+    else if (w->paused_used < TR_PAUSED_MAX)
+        slot = w->paused_used++;
+    else
+        return false;
+    w->paused[slot] = x;
+    x->pause_slot = (uint16_t)(slot + 1);
+    *ret_handle = (struct tr_handle){slot, ++w->paused_generation[slot]};
+    return true;
 }
 
 void tr_exchange_unpause(struct tr_exchange *x)
 {
+    struct tr_pworker *w = x->w;
     if (!x->pause_slot)
         return;
-    x->w->paused[x->pause_slot - 1] = NULL;
+    w->paused[x->pause_slot - 1] = NULL;
+    w->paused_free[w->paused_free_count++] = (uint16_t)(x->pause_slot - 1);
     x->pause_slot = 0;
-    x->waits_us[x->filter_at] += (uint32_t)((tr_loop_now_ns(x->w->h->loop) - x->pause_ns) / 1000u);
 }
 
 void tr_exchange_resume(struct tr_pworker *w, struct tr_handle handle)
 {
-    struct tr_exchange *x = handle.slot < PAUSE_SLOTS ? w->paused[handle.slot] : NULL;
+    struct tr_exchange *x = handle.slot < TR_PAUSED_MAX ? w->paused[handle.slot] : NULL;
     if (!x || w->paused_generation[handle.slot] != handle.generation) {
         tr_count(&w->late_resumes);
         return;

@@ -33,6 +33,8 @@ const char *tr_step_name(enum tr_step step);
 struct tr_metrics; /* obs/metrics.h */
 struct tr_exchange;
 
+#define TR_PAUSED_MAX 4096 /* exchanges of one worker that wait for an answer from elsewhere */
+
 /* What all exchanges of a worker share. */
 struct tr_pworker {
     struct tr_hworker *h;
@@ -50,9 +52,11 @@ struct tr_pworker {
     struct tr_buf tmp;        /* decoded bytes of one chunk; never held across a turn */
     struct tr_list exchanges; /* those not finished */
     uint32_t exchange_count;
-    uint64_t id_state[2];            /* of generated request ids */
-    struct tr_exchange *paused[256]; /* by slot; a full table is TR_ERR_OVERLOADED */
-    uint32_t paused_generation[256];
+    uint64_t id_state[2];                      /* of generated request ids */
+    struct tr_exchange *paused[TR_PAUSED_MAX]; /* by slot; a full table is TR_ERR_OVERLOADED */
+    uint32_t paused_generation[TR_PAUSED_MAX];
+    uint16_t paused_free[TR_PAUSED_MAX]; /* slots that were used and are not */
+    uint16_t paused_free_count, paused_used;
     uint64_t late_resumes;    /* of exchanges that had finished */
     uint64_t dropped_headers; /* values outside %x20-7E, both ways */
     uint64_t bad_utf8;        /* invalid sequences in strings of backends */
