@@ -11,7 +11,8 @@
 
 /* For each key: den, the price and the room (what may be owed before it), both in whole
  * microseconds and a fraction over den. Gives back whether it charged, then for each key what is
- * owed after. First it looks at all keys, then it charges, and nothing runs in between. */
+ * owed after. First it looks at all keys, then it charges, and nothing runs in between. A counter
+ * outlives what it owes by a second, so that one which is still owed never expires early. */
 const struct tr_span tr_quota_redis_script = TR_SPAN_INIT(
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000000 + t[2]\n"
@@ -38,7 +39,7 @@ const struct tr_span tr_quota_redis_script = TR_SPAN_INIT(
     "    o, f = o + tonumber(ARGV[a + 1]), f + tonumber(ARGV[a + 2])\n"
     "    if f >= den then o, f = o + 1, f - den end\n"
     "    redis.call('SET', key, string.format('%.0f %.0f %.0f', now + o, f, den),\n"
-    "               'PX', string.format('%.0f', math.floor(o / 1000) + 2))\n"
+    "               'PX', string.format('%.0f', math.floor(o / 1000) + 1000))\n"
     "  end\n"
     "  r[2 * i], r[2 * i + 1] = o, f\n"
     "end\n"
