@@ -207,21 +207,21 @@ static size_t take(struct tr_logwriter *w, struct ring *r, size_t max)
     return n;
 }
 
-/* Whether there was anything. */
-static bool empty_rings(struct tr_logwriter *w)
+/* One batch of each ring, so that a busy one does not keep the others waiting; returns the bytes.
+ */
+static size_t empty_rings(struct tr_logwriter *w)
 {
-    size_t max = w->plain ? BATCH_BYTES : PIPE_BUF;
-    bool any = false;
+    size_t max = w->plain ? BATCH_BYTES : PIPE_BUF, all = 0;
     for (uint32_t i = 0; i < w->count; i++) {
-        size_t n;
-        while ((n = take(w, &w->rings[i], max)) > 0) {
-            if (!any)
-                look(w);
-            any = true;
-            write_lines(w, w->batch, n);
-        }
+        size_t n = take(w, &w->rings[i], max);
+        if (n == 0)
+            continue;
+        if (all == 0)
+            look(w);
+        all += n;
+        write_lines(w, w->batch, n);
     }
-    return any;
+    return all;
 }
 
 static void rest(struct tr_logwriter *w, int ms)
@@ -238,18 +238,21 @@ static void *run(void *arg)
 {
     struct tr_logwriter *w = arg;
     while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
-        if (empty_rings(w)) {
-            rest(w, GATHER_MS);
+        size_t n = empty_rings(w);
+        if (n) {
+            if (n < (w->plain ? BATCH_BYTES : PIPE_BUF) / 2) /* else there may be more at once */
+                rest(w, GATHER_MS);
             continue;
         }
         atomic_store_explicit(&w->asleep, true, memory_order_seq_cst);
-        if (!empty_rings(w) && !atomic_load_explicit(&w->stop, memory_order_acquire))
+        if (empty_rings(w) == 0 && !atomic_load_explicit(&w->stop, memory_order_acquire))
             rest(w, -1);
         atomic_store_explicit(&w->asleep, false, memory_order_seq_cst);
     }
     if (!w->until_ns)
         w->until_ns = now_ns() + LAST_WORDS_NS;
-    (void)empty_rings(w);
+    while (empty_rings(w))
+        ;
     return NULL;
 }
 
