@@ -23,13 +23,14 @@ struct bucket {
 union intent {
     struct {
         uint64_t hash;
-        uint64_t step; /* a number that grows by INTENT_STEP, the way, whether it is pending */
+        uint64_t step; /* a number that grows by INTENT_STEP, and the bits below it */
     } of;
     __uint128_t whole;
 };
 #define INTENT_PENDING   ((uint64_t)1)
 #define INTENT_WAY(step) ((unsigned)((step) >> 1) & (TR_QUOTA_WAYS - 1))
-#define INTENT_STEP      ((uint64_t)16)
+#define INTENT_EVICTS    ((uint64_t)16) /* no way was idle */
+#define INTENT_STEP      ((uint64_t)32)
 _Static_assert(TR_QUOTA_WAYS == 8, "a way is three bits of an intent's step");
 
 struct tr_quota_local {
@@ -112,7 +113,8 @@ static union intent look_intent(const union intent *i)
     return v;
 }
 
-/* Carries out what is pending in the bucket: the key gets its place, whoever brought it. */
+/* Carries out what is pending in the bucket, whoever brought it: the key gets its place, unless
+ * what stands there must not go. */
 static void help(struct tr_quota_local *t, uint32_t at, union intent intent, uint64_t now)
 {
     union counter *c = &t->buckets[at].ways[INTENT_WAY(intent.of.step)];
@@ -123,8 +125,11 @@ static void help(struct tr_quota_local *t, uint32_t at, union intent intent, uin
             break;
         if (__atomic_load_n(&t->intents[at].of.step, __ATOMIC_ACQUIRE) != intent.of.step)
             return; /* another one has done it */
+        bool owes = old.of.hash && old.of.tat > now;
+        if (owes && !(intent.of.step & INTENT_EVICTS))
+            break; /* charged since it was chosen: another way may be idle */
         if (swap(c, old, fresh)) {
-            if (old.of.hash && old.of.tat > now)
+            if (owes)
                 (void)atomic_fetch_add_explicit(&t->evictions, 1, memory_order_relaxed);
             break;
         }
@@ -133,8 +138,8 @@ static void help(struct tr_quota_local *t, uint32_t at, union intent intent, uin
     (void)__sync_bool_compare_and_swap(&t->intents[at].whole, intent.whole, done.whole);
 }
 
-/* The way whose counter owes least; an unused one before all. */
-static unsigned least_of(const struct bucket *b)
+/* The bits of an intent for the way whose counter owes least; an unused one before all. */
+static uint64_t choose(const struct bucket *b, uint64_t now)
 {
     unsigned least = 0;
     union counter old = look(&b->ways[0]);
@@ -145,7 +150,7 @@ static unsigned least_of(const struct bucket *b)
             old = v;
         }
     }
-    return least;
+    return (uint64_t)least << 1 | (old.of.hash && old.of.tat > now ? INTENT_EVICTS : 0);
 }
 
 /* Finds the key or makes a place for it. Keys come into a bucket by its intent alone, and the swap
@@ -163,8 +168,8 @@ static union counter *take_in(struct tr_quota_local *t, uint32_t at, uint64_t ha
         union counter *c = find(b, hash);
         if (c)
             return c;
-        union intent mine = {.of = {hash, (seen.of.step & ~(INTENT_STEP - 1)) + INTENT_STEP +
-                                              (least_of(b) << 1 | INTENT_PENDING)}};
+        uint64_t step = (seen.of.step & ~(INTENT_STEP - 1)) + INTENT_STEP;
+        union intent mine = {.of = {hash, step | choose(b, now) | INTENT_PENDING}};
         if (__sync_bool_compare_and_swap(&t->intents[at].whole, seen.whole, mine.whole))
             help(t, at, mine, now);
     }
