@@ -441,6 +441,7 @@ bool tr_exchange_pause(struct tr_exchange *x, struct tr_handle *ret_handle)
         return false;
     w->paused[slot] = x;
     x->pause_slot = (uint16_t)(slot + 1);
+    x->pause_ns = tr_loop_now_ns(w->h->loop);
     *ret_handle = (struct tr_handle){slot, ++w->paused_generation[slot]};
     return true;
 }
@@ -453,6 +454,7 @@ void tr_exchange_unpause(struct tr_exchange *x)
     w->paused[x->pause_slot - 1] = NULL;
     w->paused_free[w->paused_free_count++] = (uint16_t)(x->pause_slot - 1);
     x->pause_slot = 0;
+    x->waits_us[x->filter_at] += (uint32_t)((tr_loop_now_ns(w->h->loop) - x->pause_ns) / 1000u);
 }
 
 void tr_exchange_resume(struct tr_pworker *w, struct tr_handle handle)

@@ -16,6 +16,7 @@ from env.gateway import Gateway, base_config, run
 from env.http1 import H1, H1Stream
 from env.http2 import H2
 from env.messages import types
+from env.redis import Redis
 
 SERVICE = "test.v1.EverythingService"
 CLIENTS = {"h1": H1, "h2": H2}
@@ -344,3 +345,20 @@ def test_waiting_for_keys(start, backend, tmp_path, version):
         line = Log(path).one(path="/test/v1/echo/x")
     assert line["fail_open"] == ["authentication"] and "subject" not in line
     assert line["filters_us"] >= line["key_wait_us"] >= 0
+
+
+def test_waiting_for_the_store_of_quotas(logged, backend, version):
+    """A store that is frozen: the wait of its timeout is in the line, as a part of the filters' share."""
+    redis = Redis()
+    try:
+        gateway, log = logged(workers=1, quota_store={"redis": "unix:" + redis.path, "timeout": "300ms", "on_failure": "allow"},
+                              policies={SERVICE + ".Echo": {"quotas": [{"name": "q", "limit": 1000, "window": "60s"}]}})
+        wait_until("the store is up", lambda: gateway.metric("transom_quota_store_up") == 1, 20)
+        redis.freeze()
+        with CLIENTS[version](gateway.port) as c:
+            assert c.request("GET", "/test/v1/echo/frozen", timeout=20).status == 200
+        line = log.one(path="/test/v1/echo/frozen")
+    finally:
+        redis.thaw()
+        redis.close()
+    assert line["fail_open"] == ["quota"] and 250_000 <= line["quota_wait_us"] <= line["filters_us"] and line["key_wait_us"] == 0, line
