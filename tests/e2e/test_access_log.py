@@ -362,3 +362,11 @@ def test_waiting_for_the_store_of_quotas(logged, backend, version):
         redis.thaw()
         redis.close()
     assert line["fail_open"] == ["quota"] and 250_000 <= line["quota_wait_us"] <= line["filters_us"] and line["key_wait_us"] == 0, line
+
+
+def test_retries_are_a_share_of_their_own(logged, backend, version):
+    gateway, log = logged(policies={SERVICE + ".Fail": {"retry": {"attempts": 3, "backoff": {"base": "20ms", "max": "20ms"}}}})
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/fail/14", timeout=20).status == 503
+    line = log.one(path="/test/v1/fail/14")
+    assert line["attempts"] == 3 and line["retries_us"] > 0 and line["grpc_code"] == 14 and "reason" not in line, line
