@@ -204,8 +204,8 @@ static void check_queue(struct tr_h2_conn *conn)
  * only when that matters.
  *
  * The head of a frame is fed as a whole: nghttp2 bounds the CONTINUATION frames of a section by
- * counting each piece of a head that it is given, and would end the connection at one frame whose
- * head comes a byte at a time. */
+ * counting each piece of a head that it is given, and would end the connection at two frames whose
+ * heads come a byte at a time. */
 static void conn_input(struct tr_h2_conn *conn, const uint8_t *data, size_t len)
 {
     size_t pos = 0, fed = 0;
