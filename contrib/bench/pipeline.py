@@ -152,7 +152,8 @@ def run(env, args, report, results, start, stack, medians):
     envoy = start(stack, lambda: PipelineEnvoy(env, backend.port, issuer)) if "envoy" in args.only else None
     print(f"\n{'pipeline':<24}{'CPU us':>9}{'p99 ms':>9}")
     for proto in ("h2", "h1"):
-        pairs = [("plain", plain, small), ("pipeline", piped, repeated)] + ([("envoy", envoy, repeated)] if envoy else [])
+        # what a request's own bytes cost, token and origin included, is no part of what the pipeline adds
+        pairs = [("bare", plain, small), ("plain", plain, repeated), ("pipeline", piped, repeated)] + ([("envoy", envoy, repeated)] if envoy else [])
         r = {n: medians(v) for n, v in measure(env, args, pairs, proto).items()}
         results["pipeline"][proto] = r
         adds = r["pipeline"]["cpu_us"] - r["plain"]["cpu_us"]

@@ -89,3 +89,21 @@ uint64_t tr_span_hash(struct tr_span s, uint64_t seed)
         memcpy(&tail, p, n);
     return mix(h ^ tail, k0 ^ (uint64_t)s.len);
 }
+
+/* Eight at a time: the high bit of a byte shows when it is below 0x20, is 0x7F, or is above. A
+ * borrow or carry goes into the next byte only out of one that is bad itself. */
+bool tr_span_is_printable(struct tr_span s)
+{
+    size_t i = 0;
+    for (; i + 8 <= s.len; i += 8) {
+        uint64_t v;
+        memcpy(&v, s.ptr + i, 8);
+        if ((v | (v + UINT64_C(0x0101010101010101)) | (v - UINT64_C(0x2020202020202020))) &
+            UINT64_C(0x8080808080808080))
+            return false;
+    }
+    for (; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < 0x20 || (unsigned char)s.ptr[i] > 0x7E)
+            return false;
+    return true;
+}

@@ -37,6 +37,9 @@ static inline bool tr_span_eq(struct tr_span a, struct tr_span b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+/* All bytes in %x20-7E. */
+bool tr_span_is_printable(struct tr_span s);
+
 /* ASCII case-insensitive equality, independent of locale. */
 bool tr_span_ieq(struct tr_span a, struct tr_span b);
 

@@ -7,7 +7,7 @@ static void remove_name(struct tr_headers *h, struct tr_span name)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < h->count; i++)
-        if (!tr_span_ieq(h->items[i].name, name))
+        if (!tr_span_eq(h->items[i].name, name)) /* both in lower case */
             h->items[kept++] = h->items[i];
     h->count = kept;
 }

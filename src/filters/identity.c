@@ -45,17 +45,9 @@ static enum tr_err remove_cookie(struct tr_exchange *x, struct tr_span name)
     return TR_OK;
 }
 
-static bool is_printable(struct tr_span s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.ptr[i] < 0x20 || (unsigned char)s.ptr[i] > 0x7E)
-            return false;
-    return true;
-}
-
 static enum tr_err set_header(struct tr_exchange *x, struct tr_span name, struct tr_span value)
 {
-    if (!name.len || !value.len || !is_printable(value)) /* it would not pass as metadata */
+    if (!name.len || !value.len || !tr_span_is_printable(value)) /* it would not pass as metadata */
         return TR_OK;
     char *p = tr_arena_alloc(&x->hs->arena, name.len);
     if (!p)

@@ -72,14 +72,6 @@ static bool is_identity(const struct tr_strings *names, struct tr_span name)
     return false;
 }
 
-static bool is_printable(struct tr_span s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.ptr[i] < 0x20 || (unsigned char)s.ptr[i] > 0x7E)
-            return false;
-    return true;
-}
-
 static enum tr_err add(struct tr_exchange *x, struct tr_span name, struct tr_span value,
                        enum tr_token token)
 {
@@ -141,7 +133,7 @@ static enum tr_err copy_headers(struct tr_exchange *x, bool native)
             continue;
         if (x->snap->identity_headers.count && is_identity(&x->snap->identity_headers, h->name))
             continue;
-        if (!is_printable(h->value)) {
+        if (!tr_span_is_printable(h->value)) {
             tr_count(&x->w->dropped_headers);
             continue;
         }
@@ -185,7 +177,7 @@ static enum tr_err add_cookie(struct tr_exchange *x)
         }
         value = tr_span(p, n);
     }
-    if (!is_printable(value)) {
+    if (!tr_span_is_printable(value)) {
         tr_count(&x->w->dropped_headers);
         return TR_OK;
     }
@@ -210,7 +202,7 @@ static enum tr_err forwarded_for(struct tr_exchange *x, const struct tr_peer *pe
     if (!p)
         return TR_ERR_NOMEM;
     for (; h; h = tr_headers_find(in, TR_TOKEN_X_FORWARDED_FOR, h)) {
-        if (h->value.len == 0 || !is_printable(h->value))
+        if (h->value.len == 0 || !tr_span_is_printable(h->value))
             continue;
         memcpy(p + n, h->value.ptr, h->value.len);
         n += h->value.len;
@@ -227,7 +219,7 @@ static enum tr_err forwarded(struct tr_exchange *x, struct tr_span name, enum tr
 {
     const struct tr_header *h =
         x->snap->config.trusted_hops ? tr_headers_find(&x->hs->head.headers, token, NULL) : NULL;
-    struct tr_span value = h && is_printable(h->value) ? h->value : ours;
+    struct tr_span value = h && tr_span_is_printable(h->value) ? h->value : ours;
     return value.len ? add(x, name, value, token) : TR_OK;
 }
 
@@ -341,7 +333,7 @@ enum tr_err tr_metadata_response(struct tr_exchange *x, const struct tr_headers 
         const struct tr_header *h = &in->items[i];
         if (is_response_dropped(h))
             continue;
-        if (!is_printable(h->value)) {
+        if (!tr_span_is_printable(h->value)) {
             tr_count(&x->w->dropped_headers);
             continue;
         }

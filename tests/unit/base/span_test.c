@@ -114,9 +114,27 @@ static void characters(void **state)
     }
 }
 
+static void printable_is_what_is_from_space_to_tilde(void **state)
+{
+    (void)state;
+    char text[40];
+    for (size_t len = 0; len < sizeof text; len++) {
+        memset(text, 'a', sizeof text);
+        assert_true(tr_span_is_printable(tr_span(text, len)));
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                text[at] = (char)c;
+                assert_int_equal(tr_span_is_printable(tr_span(text, len)), c >= 0x20 && c <= 0x7E);
+            }
+            text[at] = ' ';
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(printable_is_what_is_from_space_to_tilde),
         cmocka_unit_test(equality_and_order),
         cmocka_unit_test(prefixes_suffixes_and_parts),
         cmocka_unit_test(finds_first_and_last),
