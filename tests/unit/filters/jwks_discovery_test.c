@@ -73,7 +73,7 @@ static void document_is_below_the_issuer(void **state)
     static const char *const ends[] = {"", "/"};
     for (size_t i = 0; i < 2; i++) {
         struct tr_jwks_refresh *r = NULL;
-        char with[160];
+        static char with[160]; /* the source keeps a view of it */
         (void)snprintf(with, sizeof with, "%s%s", issuer_url, ends[i]);
         source.issuer = tr_span_cstr(with);
         document_requests = 0;
