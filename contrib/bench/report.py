@@ -49,6 +49,22 @@ def transfers(r):
             f"{t['rss_high'] / MIB:.1f}")
 
 
+def pipeline(r):
+    p = r.get("pipeline")
+    if not p:
+        return
+    table("pipeline", "CPU µs: bare", "the same request, no pipeline", "with it", "adds", "Envoy", "Envoy / transom")
+    for proto in ("h2", "h1"):
+        c = {n: v["cpu_us"] for n, v in p[proto].items()}
+        row(f"small/{proto}", f"{c['bare']:.1f}", f"{c['plain']:.1f}", f"{c['pipeline']:.1f}", f"{c['pipeline'] - c['plain']:.2f}",
+            f"{c['envoy']:.1f}", f"{c['envoy'] / c['pipeline']:.1f}x")
+    f, d = p["first_seen"], p.get("redis")
+    print(f"\n- A token seen first: {f['first_us'] - f['again_us']:.1f} µs more than one seen before; OpenSSL's verification alone (`openssl speed`) "
+          f"{f['verify_us']:.1f} µs.")
+    if d:
+        print(f"- The quota in Redis: {d['redis']['cpu_us']:.1f} µs of the gateway's CPU against {d['local']['cpu_us']:.1f} µs for a local one.")
+
+
 def main():
     import run  # the marks; it needs what run.sh installs
     with open(sys.argv[1], encoding="utf-8") as f:
@@ -57,6 +73,7 @@ def main():
     print(f"{m['date']}, commit {m['commit']}, {m['cpu']}, Linux {m['kernel']}, load {m['load']:.1f} at the start.")
     cases(r, run.RATIOS)
     paced(r)
+    pipeline(r)
     memory(r)
     transfers(r)
     check, lookup, heap = r.get("check"), r.get("lookup"), r.get("allocations")
