@@ -213,6 +213,55 @@ def client_leaves_while_retrying(w):
     return left == (0, 0, 0), f"{rounds} x 64 streams; left (requests, calls, on the backend): {tuple(int(n) for n in left)}"
 
 
+@row("stale keys serve; fetches are bounded; requests that need the new key wait within their deadline")
+def key_server_fails(w):
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests/e2e"))
+    from env.issuer import KEYS, Issuer
+    issuer = w.keep(Issuer())
+    issuer.down()
+    b = w.backend()
+    jwks = {"uri": issuer.url + KEYS, "refresh_interval": "500ms", "timeout": "1s", "unknown_kid_interval": "1s", "max_bytes": "1MiB"}
+    g = w.gateway([b], policy={"timeout": "5s", "authentication": {"any_of": ["one"]}}, authentication={"max_failures": 0, "providers": {
+        "one": {"issuer": issuer.issuer, "audiences": ["books"], "jwks": jwks}}})
+    said, ok = [], True
+
+    def step(name, good, answers):
+        nonlocal ok
+        ok = ok and good
+        codes = sorted({a.status for a in answers})
+        said.append(f"{name}: {codes}, {len(answers)} requests, {max(a.took for a in answers) * 1e3:.0f} ms at most{'' if good else ' (!)'}")
+
+    def ask(seconds, rate=100, token=None):
+        return Load([g.port], rate, seconds, headers=f"authorization: Bearer {token or issuer.token()}\r\n").run()
+    answers = ask(1, 10)
+    step("down at start", all(a.status == 503 for a in answers), answers)
+    issuer.up()
+    end = time.monotonic() + 20
+    while ask(0.1, 10)[0].status != 200 and time.monotonic() < end:
+        pass
+    for name, mode in (("slow", "hang"), ("500", 500), ("endless answer", "endless"), ("redirect", "redirect")):
+        issuer.set(mode)
+        answers = ask(2)
+        step(name, all(a.status == 200 for a in answers), answers)
+    issuer.set("ok")
+    issuer.down()
+    answers = ask(2)
+    step("down later", all(a.status == 200 for a in answers), answers)
+    issuer.up()
+    before = issuer.fetches()
+    flood = issuer.token().split(".")
+    import base64
+    head = base64.urlsafe_b64encode(b'{"alg":"ES256","kid":"nobody"}').rstrip(b"=").decode()
+    answers = ask(3, 200, ".".join([head, *flood[1:]]))
+    fetched = issuer.fetches() - before
+    step(f"unknown key ids ({fetched} fetches)", all(a.status == 401 for a in answers) and fetched <= 3 / 0.5 * 2 + 4, answers)
+    time.sleep(1.1)
+    issuer.rotate("second")
+    answers = ask(1)
+    step("rotated", all(a.status == 200 for a in answers), answers)
+    return ok, "; ".join(said)
+
+
 @row("goodput within 10 % of capacity; a refused request below 15 us on h2")
 def overload(w):
     seconds = 3 if w.quick else 6
