@@ -96,18 +96,27 @@ static enum tr_err of_token(struct tr_exchange *x, const struct tr_authn_conf *c
     return err;
 }
 
-/* Tokens of the providers that the policy names, API keys everywhere. */
+/* A provider that the policy names lets its token pass. */
+static bool is_forwarded(const struct tr_authn_conf *conf, const struct tr_authn_policy *p,
+                         struct tr_span header)
+{
+    for (uint32_t i = 0; p && i < conf->provider_count; i++)
+        if (((p->any | p->all) >> i & 1) && conf->providers[i].cfg->forward_token &&
+            tr_span_eq(conf->providers[i].header, header))
+            return true;
+    return false;
+}
+
+/* On every route, public ones too: clients show their credentials wherever they ask. */
 static enum tr_err hide(struct tr_exchange *x, const struct tr_authn_conf *conf,
                         const struct tr_authn_policy *p)
 {
     enum tr_err err = TR_OK;
     if (conf->api_key_header.len)
         remove_name(&x->metadata, conf->api_key_header);
-    for (uint32_t i = 0; p && i < conf->provider_count && !err; i++) {
+    for (uint32_t i = 0; i < conf->provider_count && !err; i++) {
         const struct tr_authn_provider *provider = &conf->providers[i];
-        if (!((p->any | p->all) >> i & 1))
-            continue;
-        if (!provider->cfg->forward_token && provider->header.len)
+        if (provider->header.len && !is_forwarded(conf, p, provider->header))
             remove_name(&x->metadata, provider->header);
         if (provider->cfg->token_cookie.len)
             err = remove_cookie(x, provider->cfg->token_cookie);

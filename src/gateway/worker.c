@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define BLOCKS_KEPT   256                    /* arena blocks of 4 KiB: 1 MiB a worker */
+#define BLOCKS_KEPT   512                    /* arena blocks of 4 KiB: 2 MiB a worker */
 #define GOAWAY_GAP_NS ((uint64_t)1000000000) /* between the two steps of GOAWAY */
 #define TRIM_AFTER_BYTES                                                                           \
     ((uint64_t)1 << 20) /* kept in large buffers, or gone back to the heap since the last trim */

@@ -201,6 +201,16 @@ def test_identity_headers_of_clients_are_dropped_in_every_spelling_on_public_met
         assert not any("auth" in k and "subject" in k for k, _ in call.metadata), call.metadata
 
 
+def test_credentials_stay_on_public_methods_too(start, connect, backend, keys, tmp_path):
+    c = config(backend, {"providers": {"one": provider(keys, token_cookie="session", token_query="access_token", forward_token=True)},
+                         "api_keys": api_keys(tmp_path, entry("k"))})
+    c["policies"]["test.v1.EverythingService.Echo"] = {"authentication": "none"}
+    token = keys.token()
+    r = ask(connect(start(c)), token, [("cookie", f"session={token}"), ("x-api-key", "k")], f"/test/v1/echo?access%5Ftoken={token}&f_string=x")
+    assert r.status == 200 and backend.one_call().request.f_string == "x"
+    assert not any(token in str(v) or v == "k" for _, v in backend.calls[0].metadata), backend.calls[0].metadata
+
+
 # -- combinations ---------------------------------------------------------------------------------------------------------------
 
 
