@@ -121,7 +121,16 @@ struct names {
     uint32_t count, cap;
 };
 
-static void add_name(struct names *n, struct tr_span name, struct tr_span where)
+/* What describes the call or its body, and what must be base64. */
+static bool is_own(struct tr_span name)
+{
+    return tr_http_is_hop_by_hop(tr_token_from(name)) || tr_span_starts(name, TR_SPAN("grpc-")) ||
+           tr_span_starts(name, TR_SPAN("content-")) || tr_span_eq(name, TR_SPAN("host")) ||
+           tr_span_ends(name, TR_SPAN("-bin"));
+}
+
+/* made: the gateway makes such headers, else it only keeps clients from it. */
+static void add_name(struct names *n, struct tr_span name, struct tr_span where, bool made)
 {
     char *p = n->count < n->cap ? tr_arena_alloc(&n->b->snap->arena, name.len + 1) : NULL;
     if (!p || !name.len)
@@ -131,6 +140,9 @@ static void add_name(struct names *n, struct tr_span name, struct tr_span where)
     struct tr_span normal = tr_span(p, name.len);
     if (!tr_http_is_token(normal))
         tr_problem(&n->b->snap->problems, TR_PROBLEM_ERROR, where, "not a header name");
+    else if (made && is_own(normal))
+        tr_problem(&n->b->snap->problems, TR_PROBLEM_ERROR, where,
+                   "\"%.*s\" cannot carry what is known of a client", (int)normal.len, normal.ptr);
     else
         n->items[n->count++] = normal;
 }
@@ -147,18 +159,20 @@ static struct tr_strings identity_headers(struct tr_build *b)
     if (!n.items)
         return (struct tr_strings){NULL, 0};
     for (uint32_t i = 0; i < c->identity_headers.count; i++)
-        add_name(&n, c->identity_headers.items[i], tr_build_where(b, "/identity_headers/%u", i));
+        add_name(&n, c->identity_headers.items[i], tr_build_where(b, "/identity_headers/%u", i),
+                 false);
     for (uint32_t i = 0; a && i < a->providers.count; i++)
         for (uint32_t k = 0; k < providers[i].claims_to_headers.count; k++)
             add_name(&n, providers[i].claims_to_headers.values[k],
                      tr_build_where(b, "/authentication/providers/%.*s/claims_to_headers",
-                                    (int)providers[i].name.len, providers[i].name.ptr));
+                                    (int)providers[i].name.len, providers[i].name.ptr),
+                     true);
     if (a && a->api_keys)
         add_name(&n, a->api_keys->consumer_header,
-                 TR_SPAN("/authentication/api_keys/consumer_header"));
+                 TR_SPAN("/authentication/api_keys/consumer_header"), true);
     if (a)
         add_name(&n, a->client_certificate_header,
-                 TR_SPAN("/authentication/client_certificate_header"));
+                 TR_SPAN("/authentication/client_certificate_header"), true);
     return (struct tr_strings){n.items, n.count};
 }
 

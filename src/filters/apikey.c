@@ -86,7 +86,10 @@ static enum tr_err read_scopes(struct tr_apikey_set *set, const json_t *v, size_
     for (size_t i = 0; i < json_array_size(v); i++) {
         if (!json_is_string(json_array_get(v, i)))
             return bad(st, at, "scopes is not an array of strings");
-        key->scopes[key->scope_count++] = text_of(set, json_array_get(v, i));
+        struct tr_span scope = text_of(set, json_array_get(v, i));
+        if (!scope.ptr)
+            return TR_ERR_NOMEM;
+        key->scopes[key->scope_count++] = scope;
     }
     return TR_OK;
 }
@@ -117,10 +120,15 @@ static enum tr_err read_key(struct tr_apikey_set *set, const json_t *v, size_t i
     if (!json_is_string(digest) ||
         !read_digest(json_string_value(digest), json_string_length(digest), key.digest))
         return bad(st, i, "sha256 is not 64 hexadecimal digits");
+    const json_t *tier = json_object_get(v, "tier");
     key.consumer = text_of(set, json_object_get(v, "consumer"));
+    key.tier = text_of(set, tier);
+    if (!key.consumer.ptr || !key.tier.ptr)
+        return TR_ERR_NOMEM;
     if (!is_visible(key.consumer))
         return bad(st, i, "consumer is not a name without spaces");
-    key.tier = text_of(set, json_object_get(v, "tier"));
+    if (tier && !is_visible(key.tier))
+        return bad(st, i, "tier is not a name without spaces");
     enum tr_err err = read_scopes(set, json_object_get(v, "scopes"), i, &key, st);
     if (err)
         return err;
@@ -278,6 +286,8 @@ struct tr_apikey_store {
     struct tr_apikey_view **views;
     uint32_t view_count, view_cap;
     struct stat seen;
+    bool gone; /* the file was not there when it was last looked for */
+    uint64_t ok, failed;
 };
 
 static void on_mail(struct tr_mail *mail, void *ctx)
@@ -319,25 +329,36 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+static void read_again(struct tr_apikey_store *s)
+{
+    struct tr_status st;
+    struct tr_apikey_set *set = NULL;
+    tr_status_clear(&st);
+    if (tr_apikey_load(s->cfg->file, &set, &st)) {
+        struct tr_span text = tr_status_text(&st);
+        s->failed++;
+        tr_log(TR_LOG_ERROR, "API keys: %.*s; those in use stay", (int)text.len, text.ptr);
+        return;
+    }
+    tr_apikey_unref(s->set);
+    s->set = set;
+    s->ok++;
+    tr_log(TR_LOG_INFO, "API keys: %u were read", tr_apikey_count(set));
+    publish(s);
+}
+
+/* What is wrong is told once. */
 static void on_timer(struct tr_timer *timer)
 {
     struct tr_apikey_store *s = tr_container_of(timer, struct tr_apikey_store, timer);
     struct stat now;
-    struct tr_status st;
-    struct tr_apikey_set *set = NULL;
-    if (stat_file(s, &now) && !is_same_file(&now, &s->seen)) {
-        s->seen = now; /* a bad file is told once */
-        tr_status_clear(&st);
-        if (tr_apikey_load(s->cfg->file, &set, &st)) {
-            struct tr_span text = tr_status_text(&st);
-            tr_log(TR_LOG_ERROR, "API keys: %.*s; those in use stay", (int)text.len, text.ptr);
-        } else {
-            tr_apikey_unref(s->set);
-            s->set = set;
-            tr_log(TR_LOG_INFO, "API keys: %u were read", tr_apikey_count(set));
-            publish(s);
-        }
+    bool gone = !stat_file(s, &now);
+    if (gone ? !s->gone : !is_same_file(&now, &s->seen)) {
+        if (!gone)
+            s->seen = now;
+        read_again(s);
     }
+    s->gone = gone;
     (void)tr_timer_start(&s->timer, s->cfg->reload_interval);
 }
 
@@ -361,6 +382,13 @@ enum tr_err tr_apikey_store_new(const struct tr_control *control, const struct t
     }
     *ret_store = s;
     return TR_OK;
+}
+
+void tr_apikey_store_reads(const struct tr_apikey_store *store, uint64_t *ret_ok,
+                           uint64_t *ret_failed)
+{
+    *ret_ok = store->ok;
+    *ret_failed = store->failed;
 }
 
 void tr_apikey_store_free(struct tr_apikey_store *store)

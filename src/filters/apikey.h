@@ -60,6 +60,9 @@ enum tr_err tr_apikey_store_new(const struct tr_control *control, const struct t
                                 struct tr_apikey_store **ret_store,
                                 struct tr_status *st) TR_MUST_USE;
 void tr_apikey_store_free(struct tr_apikey_store *store);
+/* How often a file that had changed was read, well or not. */
+void tr_apikey_store_reads(const struct tr_apikey_store *store, uint64_t *ret_ok,
+                           uint64_t *ret_failed);
 /* Before the worker's loop runs; the view must not move and outlives mail to the worker. */
 enum tr_err tr_apikey_view_init(struct tr_apikey_view *view, struct tr_apikey_store *store,
                                 struct tr_mailbox *box) TR_MUST_USE;

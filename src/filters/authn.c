@@ -47,6 +47,7 @@ struct worker {
 struct state {
     struct tr_identity identity;
     struct tr_jwt *tokens[TR_CREDENTIALS_MAX];
+    uint8_t token_providers[TR_CREDENTIALS_MAX];
     uint32_t token_count;
     struct tr_jwks_waiter waiter;
     struct tr_jwks_view *waits; /* NULL: nowhere */
@@ -55,67 +56,14 @@ struct state {
     uint64_t asked_kid, asked_keys; /* bits of providers */
 };
 
-/* What became of one thing that may be shown. The order is that of what is told of several. */
-enum shown { SHOWN_MISSING, SHOWN_WRONG, SHOWN_EXPIRED, SHOWN_UNAVAILABLE, SHOWN_WAIT, SHOWN_OK };
-
 struct attempt {
     struct tr_exchange *x;
     struct worker *w;
     struct state *s;
-    enum tr_jwt_result why; /* of the last token that was wrong */
+    enum tr_jwt_result why; /* of the last token that was wrong; NOMEM: nothing can be said */
     uint32_t wait_provider;
     enum tr_jwks_ask wait_ask;
 };
-
-/* ---- where a token stands
- * --------------------------------------------------------------------------------- */
-
-static struct tr_span query_value(const struct tr_exchange *x, struct tr_span name)
-{
-    struct tr_span rest = x->hs->head.query;
-    while (rest.ptr) {
-        struct tr_span value = tr_span_cut(&rest, '&'), key = tr_span_cut(&value, '=');
-        if (tr_span_eq(key, name))
-            return value.ptr ? value : TR_SPAN("");
-    }
-    return TR_SPAN("");
-}
-
-static struct tr_span cookie_value(const struct tr_exchange *x, struct tr_span name)
-{
-    const struct tr_header *h = NULL;
-    while ((h = tr_headers_find(&x->hs->head.headers, TR_TOKEN_COOKIE, h)) != NULL) {
-        struct tr_span rest = h->value;
-        while (rest.ptr) {
-            struct tr_span value = tr_span_trim(tr_span_cut(&rest, ';'));
-            struct tr_span key = tr_span_cut(&value, '=');
-            if (tr_span_eq(key, name) && value.ptr)
-                return value;
-        }
-    }
-    return TR_SPAN("");
-}
-
-static struct tr_span header_token(const struct tr_exchange *x, struct tr_span name)
-{
-    const struct tr_header *h = tr_headers_find_name(&x->hs->head.headers, name);
-    if (!h)
-        return TR_SPAN("");
-    bool bearer = h->value.len > 7 && tr_span_ieq(tr_span_sub(h->value, 0, 7), TR_SPAN("Bearer "));
-    if (bearer)
-        return tr_span_trim(tr_span_from(h->value, 7));
-    return h->token == TR_TOKEN_AUTHORIZATION ? TR_SPAN("") : h->value;
-}
-
-static struct tr_span token_of(const struct tr_exchange *x, const struct tr_authn_provider *p)
-{
-    struct tr_span t = p->header.len ? header_token(x, p->header) : TR_SPAN("");
-    if (!t.len && p->cfg->token_query.len)
-        t = query_value(x, p->cfg->token_query);
-    if (!t.len && p->cfg->token_cookie.len)
-        t = cookie_value(x, p->cfg->token_cookie);
-    return t;
-}
 
 /* ---- one credential
  * ---------------------------------------------------------------------------------------- */
@@ -126,100 +74,100 @@ static struct tr_credential *new_credential(struct attempt *a)
     return id->count < TR_CREDENTIALS_MAX ? &id->items[id->count++] : NULL;
 }
 
-static enum shown take_token(struct attempt *a, const struct tr_authn_provider *p,
-                             struct tr_jwt *jwt)
+static enum tr_authn_shown take_token(struct attempt *a, uint32_t provider, struct tr_jwt *jwt)
 {
     struct tr_credential *c = new_credential(a);
     if (!c) {
         tr_jwt_unref(jwt);
-        return SHOWN_WRONG;
+        return TR_AUTHN_WRONG;
     }
+    a->s->token_providers[a->s->token_count] = (uint8_t)provider;
     a->s->tokens[a->s->token_count++] = jwt;
     *c = (struct tr_credential){.kind = TR_CREDENTIAL_TOKEN,
-                                .provider = p->cfg->name,
+                                .provider = a->w->conf->providers[provider].cfg->name,
                                 .subject = jwt->subject,
                                 .consumer = TR_SPAN(""),
                                 .tier = TR_SPAN(""),
                                 .claims = &jwt->claims,
                                 .scopes = jwt->scopes,
                                 .scope_count = jwt->scope_count};
-    return SHOWN_OK;
+    return TR_AUTHN_OK;
 }
 
 /* The caller waits for keys, once a request for each reason. */
-static enum shown wait_for(struct attempt *a, uint32_t provider, enum tr_jwks_ask ask,
-                           enum shown otherwise)
+static enum tr_authn_shown wait_for(struct attempt *a, uint32_t provider, enum tr_jwks_ask ask,
+                                    enum tr_authn_shown otherwise)
 {
     uint64_t *asked = ask == TR_JWKS_ASK_KID ? &a->s->asked_kid : &a->s->asked_keys;
     if (a->w->conf->providers[provider].fixed || (*asked >> provider & 1))
         return otherwise;
     a->wait_provider = provider;
     a->wait_ask = ask;
-    return SHOWN_WAIT;
+    return TR_AUTHN_WAIT;
 }
 
-static enum shown show_token(struct attempt *a, uint32_t i)
+static enum tr_authn_shown show_token(struct attempt *a, uint32_t i)
 {
     const struct tr_authn_provider *p = &a->w->conf->providers[i];
-    struct tr_jwks_view *view = &a->w->views[i];
-    struct tr_span token = token_of(a->x, p);
+    struct tr_jwks *keys = a->w->views[i].set;
+    struct tr_span token = tr_authn_token(p, &a->x->hs->head, &a->x->hs->arena);
     int64_t now_s = tr_loop_unix_s(a->x->w->h->loop);
+    uint64_t generation = keys ? tr_jwks_generation(keys) : 0;
     struct tr_jwt *jwt = NULL;
+    enum tr_jwt_result r;
     if (!token.len)
-        return SHOWN_MISSING;
-    if (!view->set)
-        return wait_for(a, i, TR_JWKS_ASK_KEYS, SHOWN_UNAVAILABLE);
-    uint64_t generation = tr_jwks_generation(view->set);
-    jwt = tr_jwt_cache_get(&a->w->cache, i, token, generation, now_s);
-    if (jwt) {
-        tr_count(&a->w->results[i][TR_JWT_OK]);
-        return take_token(a, p, jwt);
+        return TR_AUTHN_MISSING;
+    if (!keys) {
+        r = tr_jwt_peek(token, &p->rules, now_s);
+        if (r == TR_JWT_OK)
+            return wait_for(a, i, TR_JWKS_ASK_KEYS, TR_AUTHN_UNAVAILABLE);
+    } else {
+        jwt = tr_jwt_cache_get(&a->w->cache, i, token, generation, now_s);
+        if (jwt) {
+            tr_count(&a->w->results[i][TR_JWT_OK]);
+            return take_token(a, i, jwt);
+        }
+        r = tr_jwt_verify(token, &p->rules, keys, now_s, &jwt);
     }
-    enum tr_jwt_result r = tr_jwt_verify(token, &p->rules, view->set, now_s, &jwt);
-    if (r == TR_JWT_NO_KEY && wait_for(a, i, TR_JWKS_ASK_KID, SHOWN_WRONG) == SHOWN_WAIT)
-        return SHOWN_WAIT;
+    if (r == TR_JWT_NO_KEY && wait_for(a, i, TR_JWKS_ASK_KID, TR_AUTHN_WRONG) == TR_AUTHN_WAIT)
+        return TR_AUTHN_WAIT;
     tr_count(&a->w->results[i][r]);
     if (r == TR_JWT_OK) {
         tr_jwt_cache_put(&a->w->cache, i, generation, jwt);
-        return take_token(a, p, jwt);
+        return take_token(a, i, jwt);
     }
     if (r != TR_JWT_ISSUER || a->why == TR_JWT_OK)
         a->why = r; /* a token of another issuer says the least */
-    return r == TR_JWT_EXPIRED || r == TR_JWT_NOT_YET ? SHOWN_EXPIRED : SHOWN_WRONG;
+    return r == TR_JWT_EXPIRED || r == TR_JWT_NOT_YET ? TR_AUTHN_EXPIRED : TR_AUTHN_WRONG;
 }
 
-static enum shown show_api_key(struct attempt *a)
+static enum tr_authn_shown show_api_key(struct attempt *a)
 {
-    const struct tr_cfg_api_keys *cfg = a->w->conf->cfg->api_keys;
-    struct tr_span key = TR_SPAN("");
-    if (a->w->conf->api_key_header.len) {
-        const struct tr_header *h =
-            tr_headers_find_name(&a->x->hs->head.headers, a->w->conf->api_key_header);
-        key = h ? h->value : key;
-    }
-    if (!key.len && cfg->query.len)
-        key = query_value(a->x, cfg->query);
+    struct tr_span key = tr_authn_api_key(a->w->conf, &a->x->hs->head, &a->x->hs->arena);
     if (!key.len)
-        return SHOWN_MISSING;
+        return TR_AUTHN_MISSING;
     const struct tr_apikey *found = tr_apikey_find(a->w->api_keys.set, key);
     struct tr_credential *c = found ? new_credential(a) : NULL;
     tr_count(&a->w->api_key[c ? 0 : 1]);
     /* the set may be replaced while the request lives: its words are copied */
-    if (!c || !tr_apikey_credential(found, &a->x->hs->arena, c))
-        return SHOWN_WRONG;
-    return SHOWN_OK;
+    if (!c)
+        return TR_AUTHN_WRONG;
+    if (tr_apikey_credential(found, &a->x->hs->arena, c))
+        return TR_AUTHN_OK;
+    a->why = TR_JWT_NOMEM;
+    return TR_AUTHN_WRONG;
 }
 
-static enum shown show_certificate(struct attempt *a)
+static enum tr_authn_shown show_certificate(struct attempt *a)
 {
     bool shown;
     const struct tr_cfg_client_certificate *rule = tr_client_cert_of(a->x, a->w->conf->cfg, &shown);
     if (!shown)
-        return SHOWN_MISSING;
+        return TR_AUTHN_MISSING;
     struct tr_credential *c = rule ? new_credential(a) : NULL;
     tr_count(&a->w->certificate[c ? 0 : 1]);
     if (!c)
-        return SHOWN_WRONG;
+        return TR_AUTHN_WRONG;
     *c = (struct tr_credential){.kind = TR_CREDENTIAL_CERTIFICATE,
                                 .provider = TR_SPAN("client_certificate"),
                                 .subject = rule->subject.len ? rule->subject : rule->san,
@@ -227,11 +175,12 @@ static enum shown show_certificate(struct attempt *a)
                                 .tier = rule->tier,
                                 .scopes = rule->scopes.items,
                                 .scope_count = rule->scopes.count};
-    return SHOWN_OK;
+    return TR_AUTHN_OK;
 }
 
-static enum shown show(struct attempt *a, uint32_t bit)
+static enum tr_authn_shown show(void *ctx, uint32_t bit)
 {
+    struct attempt *a = ctx;
     if (bit < TR_AUTHN_PROVIDERS_MAX)
         return show_token(a, bit);
     if (bit == TR_AUTHN_API_KEY)
@@ -242,35 +191,6 @@ static enum shown show(struct attempt *a, uint32_t bit)
 /* ---- all of a request
  * ---------------------------------------------------------------------------------------- */
 
-static enum shown show_all(struct attempt *a, const struct tr_authn_policy *p)
-{
-    enum shown worst = SHOWN_OK, best = SHOWN_MISSING;
-    bool any_shown = false;
-    for (uint64_t bits = p->all; bits; bits &= bits - 1) {
-        enum shown one = show(a, (uint32_t)__builtin_ctzll(bits));
-        any_shown = any_shown || one != SHOWN_MISSING;
-        if (one == SHOWN_WAIT)
-            return one;
-        if (one < worst)
-            worst = one;
-    }
-    for (uint64_t bits = p->any; bits && best != SHOWN_OK; bits &= bits - 1) {
-        enum shown one = show(a, (uint32_t)__builtin_ctzll(bits));
-        any_shown = any_shown || one != SHOWN_MISSING;
-        if (one > best)
-            best = one;
-    }
-    if (!p->any)
-        best = SHOWN_OK;
-    if (best == SHOWN_WAIT)
-        return best;
-    if (worst == SHOWN_OK && best == SHOWN_OK)
-        return SHOWN_OK;
-    enum shown less = worst < best ? worst : best;
-    /* something was shown, and something else is missing: that is wrong, not anonymous */
-    return less == SHOWN_MISSING && any_shown ? SHOWN_WRONG : less;
-}
-
 static void drop_tokens(struct state *s)
 {
     while (s->token_count)
@@ -278,21 +198,20 @@ static void drop_tokens(struct state *s)
     s->identity.count = 0;
 }
 
-static void challenge(struct tr_exchange *x, const struct tr_authn_conf *conf,
-                      const struct tr_authn_policy *p, enum shown shown, struct tr_span text)
+static void challenge(struct tr_exchange *x, const struct tr_authn_policy *p,
+                      enum tr_authn_shown shown, struct tr_span text)
 {
     bool token = ((p->any | p->all) & ((UINT64_C(1) << TR_AUTHN_PROVIDERS_MAX) - 1)) != 0;
     char *out = tr_arena_alloc(&x->hs->arena, 160 + text.len);
     if (!out)
         return;
     int n = !token ? snprintf(out, 160, "ApiKey realm=\"transom\"")
-            : shown == SHOWN_MISSING
+            : shown == TR_AUTHN_MISSING
                 ? snprintf(out, 160, "Bearer realm=\"transom\"")
                 : snprintf(out, 160 + text.len,
                            "Bearer realm=\"transom\", error=\"invalid_token\", "
                            "error_description=\"%.*s\"",
                            (int)text.len, text.ptr);
-    (void)conf;
     (void)!tr_exchange_header(x, TR_SPAN("www-authenticate"), tr_span(out, (size_t)n),
                               TR_TOKEN_NONE);
 }
@@ -319,9 +238,7 @@ static bool is_limited(struct worker *w, struct tr_exchange *x, uint64_t *ret_wa
     if (!w->control->failures)
         return false;
     struct tr_quota_ask ask = failure_ask(w, x);
-    bool room = tr_quota_local_check(w->control->failures, &ask, 1, 1, since_origin(w, x));
-    if (room)
-        tr_quota_local_undo(w->control->failures, &ask, 1, 1);
+    bool room = tr_quota_local_peek(w->control->failures, &ask, 1, since_origin(w, x));
     *ret_wait_ns = ask.result.retry_after_ns;
     return !room;
 }
@@ -393,21 +310,23 @@ static enum tr_verdict wait(struct attempt *a, const struct tr_authn_policy *p)
     return TR_FAIL;
 }
 
-static enum tr_verdict refuse(struct attempt *a, const struct tr_authn_policy *p, enum shown shown)
+static enum tr_verdict refuse(struct attempt *a, const struct tr_authn_policy *p,
+                              enum tr_authn_shown shown)
 {
     struct tr_exchange *x = a->x;
-    enum tr_err err = shown == SHOWN_MISSING       ? TR_ERR_AUTH_MISSING
-                      : shown == SHOWN_EXPIRED     ? TR_ERR_AUTH_EXPIRED
-                      : shown == SHOWN_UNAVAILABLE ? TR_ERR_AUTH_UNAVAILABLE
-                                                   : TR_ERR_AUTH_INVALID;
+    enum tr_err err = tr_authn_err(shown);
     struct tr_span text =
-        a->why != TR_JWT_OK && shown != SHOWN_UNAVAILABLE && shown != SHOWN_MISSING
+        a->why != TR_JWT_OK && shown != TR_AUTHN_UNAVAILABLE && shown != TR_AUTHN_MISSING
             ? tr_jwt_result_text(a->why)
             : tr_err_info(err)->text;
     tr_count(&a->w->outcomes[OUTCOME_REFUSED]);
+    if (a->why == TR_JWT_NOMEM) { /* nothing was found out */
+        (void)tr_fail(tr_exchange_status(x), TR_ERR_NOMEM, "out of memory");
+        return TR_FAIL;
+    }
     if (err != TR_ERR_AUTH_UNAVAILABLE)
-        challenge(x, a->w->conf, p, shown, text);
-    if (shown == SHOWN_WRONG || shown == SHOWN_EXPIRED)
+        challenge(x, p, shown, text);
+    if (shown == TR_AUTHN_WRONG || shown == TR_AUTHN_EXPIRED)
         note_failure(a->w, x);
     (void)tr_fail(tr_exchange_status(x), err, "%.*s", (int)text.len, text.ptr);
     return TR_FAIL;
@@ -417,20 +336,20 @@ static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct worker
                            const struct tr_authn_policy *p)
 {
     struct attempt a = {.x = x, .w = w, .s = s};
-    enum shown shown = show_all(&a, p);
-    if (shown == SHOWN_OK) {
+    enum tr_authn_shown shown = tr_authn_decide(p, show, &a);
+    if (shown == TR_AUTHN_OK) {
         x->identity = &s->identity;
         tr_count(&w->outcomes[OUTCOME_AUTHENTICATED]);
         return TR_CONTINUE;
     }
-    if (shown == SHOWN_WAIT)
+    if (shown == TR_AUTHN_WAIT)
         return wait(&a, p);
     drop_tokens(s);
-    if (shown == SHOWN_MISSING && p->allow_missing) {
+    if (shown == TR_AUTHN_MISSING && p->allow_missing) {
         tr_count(&w->outcomes[OUTCOME_ANONYMOUS]);
         return TR_CONTINUE;
     }
-    if (shown == SHOWN_UNAVAILABLE && p->open) {
+    if (shown == TR_AUTHN_UNAVAILABLE && p->open) {
         tr_count(&w->outcomes[OUTCOME_FAIL_OPEN]);
         x->fail_open |= TR_FAIL_OPEN_AUTHENTICATION;
         return TR_CONTINUE;
@@ -453,6 +372,15 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 static enum tr_verdict on_resume(struct tr_exchange *x, void *state)
 {
     return run(x, state, tr_filter_worker(x, TR_FILTER_AUTHN), x->policy->slots[TR_POLICY_AUTHN]);
+}
+
+struct tr_span tr_authn_verified(const struct tr_exchange *x, uint32_t provider)
+{
+    const struct state *s = x->identity ? x->filter_state[TR_FILTER_AUTHN] : NULL;
+    for (uint32_t i = 0; s && i < s->token_count; i++)
+        if (s->token_providers[i] == provider)
+            return s->tokens[i]->token;
+    return TR_SPAN("");
 }
 
 static void done(struct tr_exchange *x, void *state)
@@ -644,6 +572,17 @@ static void fetches(struct tr_expo *e, const struct tr_authn_conf *conf, const s
     }
 }
 
+static void api_key_reads(struct tr_expo *e, const struct control *c)
+{
+    struct tr_span ok = TR_SPAN("ok"), failed = TR_SPAN("failed");
+    uint64_t oks, faults;
+    if (!c->api_keys)
+        return;
+    tr_apikey_store_reads(c->api_keys, &oks, &faults);
+    tr_expo_u64(e, TR_METRIC_API_KEY_READS, &ok, oks);
+    tr_expo_u64(e, TR_METRIC_API_KEY_READS, &failed, faults);
+}
+
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
                     void *const *workers, uint32_t count)
 {
@@ -667,6 +606,7 @@ static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *con
     }
     for (unsigned i = 0; i < OUTCOME__COUNT; i++)
         tr_expo_u64(e, TR_METRIC_AUTH_REQUESTS, &outcome_names[i], outcomes[i]);
+    api_key_reads(e, control);
     for (unsigned i = 0; i < 3; i++)
         tr_expo_u64(e, TR_METRIC_JWT_CACHE, &cache_names[i], cache[i]);
     fetches(e, conf, control);

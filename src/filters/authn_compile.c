@@ -1,6 +1,7 @@
 /* What configuration says of authentication, as the request path reads it. */
 #include "config/build.h"
 #include "filters/authn.h"
+#include "filters/client_cert.h"
 #include "filters/report.h"
 #include "http/msg.h"
 
@@ -237,9 +238,11 @@ static void no_silence(struct compile *c)
     for (uint32_t i = 0; i < c->snap->route_count; i++) {
         const struct tr_route *r = c->snap->routes[i];
         uint32_t k = 0;
+        if (r->policy->authentication)
+            continue;
         while (k < i && c->snap->routes[k]->rpc != r->rpc)
             k++;
-        if (k == i && !r->policy->authentication)
+        if (k == i)
             tr_problem(&c->snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/policies"),
                        "no policy says how %.*s is authenticated; \"authentication\": \"none\" "
                        "makes it public",
@@ -250,6 +253,10 @@ static void no_silence(struct compile *c)
 static void certificates(struct compile *c)
 {
     const struct tr_cfg_client_certificate *rules = c->conf->cfg->client_certificates.items;
+    if (c->conf->cfg->client_certificates.count > TR_CLIENT_CERT_RULES_MAX)
+        tr_problem(&c->snap->problems, TR_PROBLEM_ERROR,
+                   TR_SPAN("/authentication/client_certificates"), "more than %u",
+                   TR_CLIENT_CERT_RULES_MAX);
     for (uint32_t i = 0; i < c->conf->cfg->client_certificates.count; i++) {
         char where[64];
         int n = snprintf(where, sizeof where, "/authentication/client_certificates/%u", i);

@@ -1,4 +1,6 @@
 /* Authorization: what those who were authenticated need to have. */
+#include "filters/authz.h"
+
 #include "base/alloc.h"
 #include "base/counter.h"
 #include "filters/registry.h"
@@ -29,7 +31,7 @@ static bool is_consumer(const struct tr_identity *id, const struct tr_strings *n
     return false;
 }
 
-static bool may(const struct tr_policy_authorization *p, const struct tr_identity *id)
+bool tr_authz_may(const struct tr_policy_authorization *p, const struct tr_identity *id)
 {
     const struct tr_named_strings *claims = p->claims.items;
     bool any = p->any_scope.count == 0;
@@ -46,6 +48,18 @@ static bool may(const struct tr_policy_authorization *p, const struct tr_identit
     return true;
 }
 
+/* RFC 6750 §3.1: also who has a token, but not the right, is told what kind of credential counts.
+ */
+static struct tr_span challenge(const struct tr_identity *id)
+{
+    if (!id)
+        return TR_SPAN("Bearer realm=\"transom\"");
+    for (uint32_t i = 0; i < id->count; i++)
+        if (id->items[i].kind == TR_CREDENTIAL_TOKEN)
+            return TR_SPAN("Bearer realm=\"transom\", error=\"insufficient_scope\"");
+    return TR_SPAN("");
+}
+
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 {
     const struct tr_policy_authorization *p = x->policy->slots[TR_POLICY_AUTHZ];
@@ -53,15 +67,15 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     (void)state;
     if (!p)
         return TR_CONTINUE;
-    bool allowed = x->identity && may(p, x->identity);
+    bool allowed = x->identity && tr_authz_may(p, x->identity);
     if (counts)
         tr_count(allowed ? &counts->allowed : &counts->denied);
     if (allowed)
         return TR_CONTINUE;
     enum tr_err err = x->identity ? TR_ERR_PERMISSION_DENIED : TR_ERR_AUTH_MISSING;
-    if (err == TR_ERR_AUTH_MISSING)
-        (void)!tr_exchange_header(x, TR_SPAN("www-authenticate"),
-                                  TR_SPAN("Bearer realm=\"transom\""), TR_TOKEN_NONE);
+    struct tr_span told = challenge(x->identity);
+    if (told.len)
+        (void)!tr_exchange_header(x, TR_SPAN("www-authenticate"), told, TR_TOKEN_NONE);
     (void)tr_fail(tr_exchange_status(x), err, "%s", tr_err_info(err)->text.ptr);
     return TR_FAIL;
 }

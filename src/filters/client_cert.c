@@ -2,14 +2,13 @@
 
 #include "io/tls_cert.h"
 
-#define RULES_MAX 1024
-#define SUBJECT   1u
-#define SAN       2u
+#define SUBJECT 1u
+#define SAN     2u
 
 struct match {
     const struct tr_cfg_client_certificate *rules;
     uint32_t count;
-    uint8_t has[RULES_MAX]; /* what of each rule was found */
+    uint8_t has[TR_CLIENT_CERT_RULES_MAX]; /* what of each rule was found */
 };
 
 static void on_name(void *ctx, enum tr_cert_name kind, struct tr_span text)
@@ -25,7 +24,8 @@ static void on_name(void *ctx, enum tr_cert_name kind, struct tr_span text)
 uint32_t tr_client_cert_match(struct tr_span der, const struct tr_cfg_client_certificate *rules,
                               uint32_t count)
 {
-    struct match m = {.rules = rules, .count = count < RULES_MAX ? count : RULES_MAX};
+    struct match m = {.rules = rules,
+                      .count = count < TR_CLIENT_CERT_RULES_MAX ? count : TR_CLIENT_CERT_RULES_MAX};
     if (tr_tls_cert_names(der, on_name, &m))
         return count;
     for (uint32_t i = 0; i < m.count; i++) {

@@ -8,6 +8,8 @@
 #include "config/config.h"
 #include "pipeline/exchange.h"
 
+#define TR_CLIENT_CERT_RULES_MAX 1024u
+
 /* NULL: no certificate, or nobody's (*ret_shown tells which). */
 const struct tr_cfg_client_certificate *tr_client_cert_of(struct tr_exchange *x,
                                                           const struct tr_cfg_authentication *cfg,

@@ -96,28 +96,43 @@ static enum tr_err of_token(struct tr_exchange *x, const struct tr_authn_conf *c
     return err;
 }
 
-/* A provider that the policy names lets its token pass. */
-static bool is_forwarded(const struct tr_authn_conf *conf, const struct tr_authn_policy *p,
-                         struct tr_span header)
+/* The token that goes on in this header: one that was verified, for a provider that says so. */
+static struct tr_span forwarded(const struct tr_exchange *x, const struct tr_authn_conf *conf,
+                                struct tr_span header)
 {
-    for (uint32_t i = 0; p && i < conf->provider_count; i++)
-        if (((p->any | p->all) >> i & 1) && conf->providers[i].cfg->forward_token &&
-            tr_span_eq(conf->providers[i].header, header))
-            return true;
-    return false;
+    struct tr_span token = TR_SPAN("");
+    for (uint32_t i = 0; i < conf->provider_count && !token.len; i++)
+        if (conf->providers[i].cfg->forward_token && tr_span_eq(conf->providers[i].header, header))
+            token = tr_authn_verified(x, i);
+    return token;
+}
+
+/* Of the headers of that name the first that carries the token stays: what was not verified must
+ * not look as if it had been. */
+static void keep_token(struct tr_headers *h, struct tr_span name, struct tr_span token)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < h->count; i++) {
+        bool is_it = tr_span_eq(h->items[i].name, name);
+        if (is_it && (!token.len || !tr_span_eq(tr_authn_bearer(&h->items[i]), token)))
+            continue;
+        if (is_it)
+            token = TR_SPAN("");
+        h->items[kept++] = h->items[i];
+    }
+    h->count = kept;
 }
 
 /* On every route, public ones too: clients show their credentials wherever they ask. */
-static enum tr_err hide(struct tr_exchange *x, const struct tr_authn_conf *conf,
-                        const struct tr_authn_policy *p)
+static enum tr_err hide(struct tr_exchange *x, const struct tr_authn_conf *conf)
 {
     enum tr_err err = TR_OK;
     if (conf->api_key_header.len)
         remove_name(&x->metadata, conf->api_key_header);
     for (uint32_t i = 0; i < conf->provider_count && !err; i++) {
         const struct tr_authn_provider *provider = &conf->providers[i];
-        if (provider->header.len && !is_forwarded(conf, p, provider->header))
-            remove_name(&x->metadata, provider->header);
+        if (provider->header.len)
+            keep_token(&x->metadata, provider->header, forwarded(x, conf, provider->header));
         if (provider->cfg->token_cookie.len)
             err = remove_cookie(x, provider->cfg->token_cookie);
     }
@@ -131,7 +146,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     (void)state;
     if (!conf || !conf->cfg)
         return TR_CONTINUE;
-    enum tr_err err = hide(x, conf, x->policy->slots[TR_POLICY_AUTHN]);
+    enum tr_err err = hide(x, conf);
     for (uint32_t i = 0; id && i < id->count && !err; i++) {
         const struct tr_credential *c = &id->items[i];
         if (c->kind == TR_CREDENTIAL_TOKEN)

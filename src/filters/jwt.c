@@ -148,6 +148,13 @@ static enum tr_jwt_result take_header(const struct parts *p, char room[PART_BYTE
 
 /* ---- the signature --------------------------------------------------------------------------- */
 
+static enum tr_jwt_result check_header(const struct header *h, uint32_t algorithms)
+{
+    if (h->has_crit)
+        return TR_JWT_CRIT;
+    return h->alg_known && (algorithms & TR_JWA_BIT(h->alg)) ? TR_JWT_OK : TR_JWT_ALGORITHM;
+}
+
 static enum tr_jwt_result check_signature(const struct parts *p, const struct header *h,
                                           uint32_t algorithms, const struct tr_jwks *keys)
 {
@@ -155,10 +162,9 @@ static enum tr_jwt_result check_signature(const struct parts *p, const struct he
     const struct tr_jwt_key *tries[TR_JWKS_TRIES_MAX];
     size_t len;
     bool known;
-    if (h->has_crit)
-        return TR_JWT_CRIT;
-    if (!h->alg_known || !(algorithms & TR_JWA_BIT(h->alg)))
-        return TR_JWT_ALGORITHM;
+    enum tr_jwt_result result = check_header(h, algorithms);
+    if (result)
+        return result;
     uint32_t n = tr_jwks_find(keys, h->has_kid, tr_span(h->kid, h->kid_len), h->alg, tries, &known);
     if (tr_jwks_is_secret(keys))
         known = true; /* a secret has no name, and there is none to fetch */
@@ -194,6 +200,23 @@ enum tr_jwt_result tr_jws_verify(struct tr_span token, uint32_t algorithms,
 
 /* ---- the token ------------------------------------------------------------------------------- */
 
+/* All that is said before the signature; *ret_payload stands in room. */
+static enum tr_jwt_result open_token(struct tr_span token, const struct tr_jwt_rules *rules,
+                                     char room[PART_BYTES], struct parts *p, struct header *h,
+                                     struct tr_jwt_claims_walk *w, struct tr_span *ret_payload)
+{
+    size_t len;
+    enum tr_jwt_result result = split(token, p);
+    if (!result)
+        result = take_header(p, room, h);
+    if (result)
+        return result;
+    if (!tr_jwt_base64url(room, p->payload, &len))
+        return TR_JWT_MALFORMED;
+    *ret_payload = tr_span(room, len);
+    return tr_jwt_claims_measure(w, *ret_payload, rules);
+}
+
 enum tr_jwt_result tr_jwt_verify(struct tr_span token, const struct tr_jwt_rules *rules,
                                  const struct tr_jwks *keys, int64_t now_s, struct tr_jwt **ret_jwt)
 {
@@ -201,20 +224,27 @@ enum tr_jwt_result tr_jwt_verify(struct tr_span token, const struct tr_jwt_rules
     struct parts p;
     struct header h;
     struct tr_jwt_claims_walk w;
-    size_t len;
-    enum tr_jwt_result result = split(token, &p);
-    if (!result)
-        result = take_header(&p, room, &h);
-    if (result)
-        return result;
-    if (!tr_jwt_base64url(room, p.payload, &len))
-        return TR_JWT_MALFORMED;
-    result = tr_jwt_claims_measure(&w, tr_span(room, len), rules);
+    struct tr_span payload;
+    enum tr_jwt_result result = open_token(token, rules, room, &p, &h, &w, &payload);
     if (!result)
         result = check_signature(&p, &h, rules->algorithms, keys);
     if (!result)
         result = tr_jwt_claims_judge(&w, now_s);
-    return result ? result : tr_jwt_claims_make(&w, tr_span(room, len), token, ret_jwt);
+    return result ? result : tr_jwt_claims_make(&w, payload, token, ret_jwt);
+}
+
+enum tr_jwt_result tr_jwt_peek(struct tr_span token, const struct tr_jwt_rules *rules,
+                               int64_t now_s)
+{
+    char room[PART_BYTES];
+    struct parts p;
+    struct header h;
+    struct tr_jwt_claims_walk w;
+    struct tr_span payload;
+    enum tr_jwt_result result = open_token(token, rules, room, &p, &h, &w, &payload);
+    if (!result)
+        result = check_header(&h, rules->algorithms);
+    return result ? result : tr_jwt_claims_judge(&w, now_s);
 }
 
 void tr_jwt_unref(struct tr_jwt *jwt)

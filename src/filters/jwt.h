@@ -93,6 +93,10 @@ struct tr_jwt {
 enum tr_jwt_result tr_jwt_verify(struct tr_span token, const struct tr_jwt_rules *rules,
                                  const struct tr_jwks *keys, int64_t now_s,
                                  struct tr_jwt **ret_jwt) TR_MUST_USE;
+/* What can be said of a token without keys: OK when its signature is all that is left to decide. So
+ * a token that no key could make good waits for none. */
+enum tr_jwt_result tr_jwt_peek(struct tr_span token, const struct tr_jwt_rules *rules,
+                               int64_t now_s) TR_MUST_USE;
 /* The signature alone, whatever the payload is: rules 1 and 2 for the header and the encoding. */
 enum tr_jwt_result tr_jws_verify(struct tr_span token, uint32_t algorithms,
                                  const struct tr_jwks *keys) TR_MUST_USE;

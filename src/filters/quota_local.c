@@ -247,6 +247,20 @@ static bool peek(const struct tr_quota_local *t, struct tr_quota_ask *asks, uint
     return all;
 }
 
+static void place(const struct tr_quota_local *t, struct tr_quota_ask *ask)
+{
+    uint64_t h = tr_span_hash(ask->key, t->seed);
+    ask->hash = h ? h : 1;
+    ask->bucket = (uint32_t)tr_span_hash(ask->key, t->bucket_seed) & t->mask;
+}
+
+bool tr_quota_local_peek(const struct tr_quota_local *table, struct tr_quota_ask *ask,
+                         uint32_t cost, uint64_t now_ns)
+{
+    place(table, ask);
+    return peek(table, ask, 1, cost, tr_gcra_ticks(now_ns) + 1);
+}
+
 static void publish(struct tr_quota_local *t, uint64_t now)
 {
     uint64_t seen = atomic_load_explicit(&t->latest, memory_order_relaxed);
@@ -261,11 +275,8 @@ bool tr_quota_local_check(struct tr_quota_local *table, struct tr_quota_ask *ask
     uint32_t charged = 0;
     bool admitted = true;
     publish(table, now);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t h = tr_span_hash(asks[i].key, table->seed);
-        asks[i].hash = h ? h : 1;
-        asks[i].bucket = (uint32_t)tr_span_hash(asks[i].key, table->bucket_seed) & table->mask;
-    }
+    for (uint32_t i = 0; i < count; i++)
+        place(table, &asks[i]);
     /* a request that is refused charges nothing, not even for a moment, unless it was a race */
     if (count > 1 && !peek(table, asks, count, cost, now))
         return false;

@@ -47,6 +47,9 @@ void tr_quota_local_free(struct tr_quota_local *table);
  * Each result tells what is left; of a refused request only those with allowed false refused it. */
 bool tr_quota_local_check(struct tr_quota_local *table, struct tr_quota_ask *asks, uint32_t count,
                           uint32_t cost, uint64_t now_ns);
+/* Whether it would be admitted now; charges nothing and makes no counter. */
+bool tr_quota_local_peek(const struct tr_quota_local *table, struct tr_quota_ask *ask,
+                         uint32_t cost, uint64_t now_ns);
 /* Takes back what a check just admitted, when another store refused; results then say so. */
 void tr_quota_local_undo(struct tr_quota_local *table, struct tr_quota_ask *asks, uint32_t count,
                          uint32_t cost);

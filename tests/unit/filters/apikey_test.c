@@ -72,6 +72,8 @@ static void a_file_with_a_mistake_is_refused_whole(void **state)
         "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a b\"}]}",
         "{\"keys\": [{\"sha256\": \"abc\", \"consumer\": \"a\"}]}",
         "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a\", \"key\": \"one\"}]}",
+        "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a\", \"tier\": 1}]}",
+        "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a\", \"tier\": \"\"}]}",
         "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a\", \"scopes\": \"r\"}]}",
         "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a\", \"scopes\": [1]}]}",
         "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a\"}, {\"sha256\": \"" ONE
@@ -102,6 +104,7 @@ static void without_memory_nothing_is_left(void **state)
         tr_alloc_fail_after(n);
         err = tr_apikey_parse(tr_span_cstr(json), &set, &st);
         tr_alloc_fail_after(0);
+        assert_true(err == TR_OK ? set != NULL : err == TR_ERR_NOMEM || err == TR_ERR_CONFIG);
         assert_true(err == TR_OK || set == NULL);
         tr_apikey_unref(set);
     }
@@ -158,6 +161,15 @@ static void a_new_file_reaches_the_workers_and_a_bad_one_does_not(void **state)
     for (int i = 0; i < 20; i++)
         tr_loop_turn(loop, true);
     assert_true(knows(&view, "two"));
+    put(path, "{\"keys\": [{\"sha256\": \"" ONE "\", \"consumer\": \"a\"}]}");
+    for (int i = 0; i < 5000 && !knows(&view, "one"); i++)
+        tr_loop_turn(loop, true);
+    assert_true(knows(&view, "one"));
+    uint64_t ok, failed;
+    tr_apikey_store_reads(store, &ok, &failed);
+    assert_int_equal(ok, 2);
+    assert_int_equal(failed, 2); /* one that is no JSON, one that is gone: each once */
+    assert_int_equal(unlink(path), 0);
     tr_apikey_store_free(store);
     tr_mailbox_free(box);
     tr_apikey_view_fini(&view);

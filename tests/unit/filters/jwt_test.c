@@ -409,6 +409,40 @@ static void results_have_names_and_texts_without_secrets(void **state)
     }
 }
 
+/* ---- without keys ---------------------------------------------------------------------------- */
+
+static enum tr_jwt_result peek(const char *header, const char *payload, const char *signature)
+{
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_b64(&b, tr_span_cstr(header));
+    put_text(&b, ".");
+    put_b64(&b, tr_span_cstr(payload));
+    put_text(&b, signature);
+    struct tr_jwt_rules rules = plain;
+    rules.algorithms = TR_JWA_ASYMMETRIC;
+    enum tr_jwt_result result = tr_jwt_peek(tr_buf_span(&b), &rules, NOW);
+    tr_buf_fini(&b);
+    return result;
+}
+
+static void what_no_key_could_make_good_is_known_without_one(void **state)
+{
+    (void)state;
+    const char *es = "{\"alg\":\"ES256\"}";
+    const char *good = "{\"iss\":\"i\",\"aud\":\"books\",\"exp\":1700000100}";
+    expect(peek(es, good, ".x"), TR_JWT_OK); /* whatever the signature is */
+    expect(peek(es, good, ""), TR_JWT_MALFORMED);
+    expect(peek("{\"alg\":\"none\"}", good, "."), TR_JWT_ALGORITHM);
+    expect(peek("{\"alg\":\"HS256\"}", good, ".x"), TR_JWT_ALGORITHM);
+    expect(peek("{\"alg\":\"ES256\",\"crit\":[\"x\"]}", good, ".x"), TR_JWT_CRIT);
+    expect(peek(es, "{\"iss\":\"j\",\"aud\":\"books\",\"exp\":1700000100}", ".x"), TR_JWT_ISSUER);
+    expect(peek(es, "{\"iss\":\"i\",\"aud\":\"cars\",\"exp\":1700000100}", ".x"), TR_JWT_AUDIENCE);
+    expect(peek(es, "{\"iss\":\"i\",\"aud\":\"books\",\"exp\":1699999000}", ".x"), TR_JWT_EXPIRED);
+    expect(peek(es, "{\"iss\":\"i\",\"aud\":\"books\"}", ".x"), TR_JWT_CLAIMS);
+    expect(peek(es, "[]", ".x"), TR_JWT_MALFORMED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +461,7 @@ int main(void)
         cmocka_unit_test(a_payload_in_another_encoding_is_malformed),
         cmocka_unit_test(huge_tokens_are_refused_unread),
         cmocka_unit_test(results_have_names_and_texts_without_secrets),
+        cmocka_unit_test(what_no_key_could_make_good_is_known_without_one),
     };
     return cmocka_run_group_tests(tests, judge_begin, judge_end);
 }

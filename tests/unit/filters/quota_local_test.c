@@ -40,6 +40,22 @@ static void keys_have_counters_of_their_own(void **state)
     tr_quota_local_free(t);
 }
 
+static void a_look_charges_nothing(void **state)
+{
+    (void)state;
+    struct tr_quota_local *t = table(64);
+    struct tr_quota_ask ask = quota("a", 2, SECOND, 2);
+    for (int i = 0; i < 10; i++)
+        assert_true(tr_quota_local_peek(t, &ask, 1, 0));
+    assert_int_equal(ask.result.remaining, 2);
+    assert_true(one(t, ask, 0) && one(t, ask, 0));
+    assert_false(tr_quota_local_peek(t, &ask, 1, 0));
+    assert_true(ask.result.retry_after_ns > 0 && ask.result.retry_after_ns <= SECOND / 2 + 1);
+    assert_true(tr_quota_local_peek(t, &ask, 1, SECOND / 2 + 1));
+    assert_false(tr_quota_local_peek(t, &ask, 2, SECOND / 2 + 1));
+    tr_quota_local_free(t);
+}
+
 static void none_is_charged_when_one_refuses(void **state)
 {
     (void)state;
@@ -331,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_have_counters_of_their_own),
+        cmocka_unit_test(a_look_charges_nothing),
         cmocka_unit_test(none_is_charged_when_one_refuses),
         cmocka_unit_test(undo_gives_back_what_was_charged),
         cmocka_unit_test(late_undo_gives_back_only_what_is_still_owed),
