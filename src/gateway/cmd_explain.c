@@ -1,4 +1,6 @@
 /* `transom explain`: what the gateway would do with one request, without sending anything. */
+#include "filters/authn.h"
+#include "filters/authz.h"
 #include "gateway/args.h"
 #include "gateway/cmd.h"
 #include "http/coding.h"
@@ -13,6 +15,7 @@
 #include "transcode/query.h"
 
 #include <string.h>
+#include <time.h>
 
 struct explain {
     struct tr_snapshot *snap;
@@ -304,6 +307,70 @@ static void print_key(void *ctx, struct tr_span key, struct tr_span value, struc
                  (int)source.len, source.ptr);
 }
 
+static void print_line(void *ctx, struct tr_span line)
+{
+    (void)ctx;
+    print_span("  ", line);
+    (void)printf("\n");
+}
+
+static int refused_as(const char *what, enum tr_err err, struct tr_span why)
+{
+    const struct tr_err_info *info = tr_err_info(err);
+    (void)printf("%s: refused: %u %s: %.*s\n", what, info->http_status, info->name, (int)why.len,
+                 why.ptr);
+    return 1;
+}
+
+static int print_rights(const struct tr_policy *policy, const struct tr_authn_answer *answer)
+{
+    const struct tr_policy_authorization *p = policy->authorization;
+    if (!p || p->none)
+        return 0;
+    if (answer->anonymous)
+        return refused_as("authorization", TR_ERR_AUTH_MISSING,
+                          tr_err_info(TR_ERR_AUTH_MISSING)->text);
+    if (answer->shown != TR_AUTHN_OK) {
+        (void)printf("authorization: not decided here\n");
+        return 0;
+    }
+    if (!tr_authz_may(p, &answer->identity))
+        return refused_as("authorization", TR_ERR_PERMISSION_DENIED,
+                          tr_err_info(TR_ERR_PERMISSION_DENIED)->text);
+    (void)printf("authorization: passes\n");
+    return 0;
+}
+
+/* Who it would be, and whether that one may; the exit status. */
+static int print_identity(struct explain *e)
+{
+    const struct tr_policy *policy = e->route->policy;
+    struct tr_authn_question q = {
+        .head = &e->head, .arena = &e->arena, .now_s = (int64_t)time(NULL), .say = print_line};
+    struct tr_authn_answer answer;
+    if (!policy->authentication || policy->authentication->none)
+        return 0;
+    (void)printf("credentials:\n");
+    if (!tr_authn_explain(e->snap, policy, &q, &answer))
+        return 0;
+    int status = 0;
+    if (answer.anonymous)
+        (void)printf("authentication: passes without identity\n");
+    else if (answer.shown == TR_AUTHN_OK)
+        (void)printf("authentication: passes\n");
+    else if (answer.shown == TR_AUTHN_UNAVAILABLE)
+        (void)printf("authentication: not decided here%s\n",
+                     policy->authentication->on_unavailable == TR_ON_UNAVAILABLE_ALLOW
+                         ? "; passes without identity when keys cannot be had"
+                         : "");
+    else
+        status = refused_as("authentication", answer.err, answer.why);
+    if (!status)
+        status = print_rights(policy, &answer);
+    tr_authn_answer_fini(&answer);
+    return status;
+}
+
 static int describe(struct explain *e, const char *data)
 {
     const struct tr_route *r = e->route;
@@ -311,6 +378,7 @@ static int describe(struct explain *e, const char *data)
     (void)printf("route: %.*s %.*s\nmethod: %.*s%s\n", (int)r->verb.len, r->verb.ptr,
                  (int)r->template_text.len, r->template_text.ptr, (int)r->rpc->full_name.len,
                  r->rpc->full_name.ptr, r->native ? " (native gRPC)" : "");
+    int status = print_identity(e);
     enum tr_err err = TR_OK;
     if (!r->native)
         err = build_messages(e, data ? tr_span_cstr(data) : TR_SPAN(""));
@@ -333,7 +401,7 @@ static int describe(struct explain *e, const char *data)
     for (uint32_t i = 0; i < r->upstream->conf->endpoint_count; i++)
         print_span(i ? ", " : " at ", r->upstream->conf->endpoints[i].text);
     (void)printf("\n");
-    return 0;
+    return status;
 }
 
 static int explain(struct explain *e, const struct tr_args *args)
