@@ -186,6 +186,28 @@ def test_the_token_goes_on_where_it_is_asked_for(start, connect, backend, keys):
     assert backend.one_call().get("authorization") == "Bearer " + token
 
 
+def test_only_a_token_that_was_verified_goes_on(start, connect, backend, keys, tmp_path):
+    """Not one beside another credential that was good, not a second header, not one in another place than the good one."""
+    c = config(backend, {"providers": {"one": provider(keys, forward_token=True, token_query="t")}, "api_keys": api_keys(tmp_path, entry("k"))})
+    gateway, good, wrong = start(c), keys.token(), keys.token(exp=1)
+    key = [("x-api-key", "k")]
+    assert ask(connect(gateway), wrong, key).status == 200 and backend.calls[-1].get("authorization") is None
+    assert ask(connect(gateway), "anything", key).status == 200 and backend.calls[-1].get("authorization") is None
+    assert ask(connect(gateway), None, [("authorization", "Basic YTpi")], f"/test/v1/echo?t={good}").status == 200
+    assert backend.calls[-1].get("authorization") is None
+    for second in ("Bearer " + wrong, "Basic YTpi", "Bearer " + good):
+        r = ask(connect(gateway), good, [("authorization", second)])
+        assert r.status == 200 and [v for k, v in backend.calls[-1].metadata if k == "authorization"] == ["Bearer " + good]
+    assert ask(connect(gateway), wrong, [("authorization", "Bearer " + good)]).status == 401
+
+
+def test_claims_that_are_no_header_are_left_out(start, connect, backend, keys):
+    gateway = start(with_tokens(keys, backend, claims_to_headers={"sub": "x-sub", "a": "x-a", "b": "x-b", "c": "x-c"}))
+    token = keys.token(sub="a\r\nx-b: c", a="é", b=[], c=["1", "\x00"])
+    assert ask(connect(gateway), token, [("x-sub", "me"), ("x-a", "me"), ("x-b", "me")]).status == 200
+    assert not [k for k, _ in backend.one_call().metadata if k in ("x-sub", "x-a", "x-b", "x-c")]
+
+
 def test_identity_headers_of_clients_are_dropped_in_every_spelling_on_public_methods_too(start, backend, keys):
     c = with_tokens(keys, backend, claims_to_headers={"sub": "x-auth-subject"})
     c["policies"]["test.v1.EverythingService.Echo"] = {"authentication": "none"}
@@ -241,6 +263,23 @@ def test_allow_missing_lets_nobody_pass_but_not_somebody_wrong(start, connect, b
     assert ask(http, keys.token(exp=1)).status == 401
 
 
+def test_what_no_key_could_make_good_is_refused_though_keys_cannot_be_had(start, connect, backend, keys):
+    """Fail-open is for what the failure leaves undecided; and who is refused anyway waits for nothing."""
+    from test_spec_refusals import dead_port
+    p = {**provider(keys, forward_token=True), "jwks": {"uri": f"http://127.0.0.1:{dead_port()}/keys"}}
+    c = config(backend, {"providers": {"one": p}})
+    c["policies"]["*"]["authentication"]["on_unavailable"] = "allow"
+    gateway = start(c)
+    http = connect(gateway)
+    for wrong in ("x.y.z", "x", keys.token(exp=1), keys.token(iss="https://other"), keys.token(aud="others"), keys.token("HS256")):
+        r = ask(http, wrong)
+        assert r.status == 401 and r.header("www-authenticate").startswith("Bearer"), (wrong, r)
+    assert not backend.calls
+    r = ask(http, keys.token())
+    assert r.status == 200 and backend.one_call().get("authorization") is None  # nobody verified it
+    assert gateway.metric("transom_authentication_requests_total", result="fail_open") == 1
+
+
 def test_a_method_is_public_only_by_a_word(tmp_path, backend, keys):
     c = with_tokens(keys, backend)
     c["policies"] = {}
@@ -264,6 +303,15 @@ def test_an_api_key_and_its_consumer(start, connect, backend, tmp_path):
         assert r.status == 401 and r.header("www-authenticate").startswith("ApiKey")
 
 
+def test_an_api_key_in_the_query_may_be_escaped(start, connect, backend, tmp_path):
+    gateway = start(config(backend, {"api_keys": {**api_keys(tmp_path, entry("a+b/c=")), "query": "key"}}))
+    http = connect(gateway)
+    for text in ("a%2Bb%2Fc%3D", "a+b/c=", "%61%2bb%2fc="):
+        assert ask(http, target=f"/test/v1/echo?key={text}&f_string=x").status == 200, text
+    for text in ("a%2Bb%2Fc%3", "a%2", "%"):
+        assert ask(http, target=f"/test/v1/echo?key={text}").status == 401, text
+
+
 def test_the_file_of_keys_is_read_again_and_a_bad_one_changes_nothing(start, connect, backend, tmp_path):
     keys = api_keys(tmp_path, entry("old"))
     gateway = start(config(backend, {"api_keys": keys}))
@@ -278,6 +326,7 @@ def test_the_file_of_keys_is_read_again_and_a_bad_one_changes_nothing(start, con
     assert ask(http, headers=[("x-api-key", "old")]).status == 401
     replace('{"keys": [')
     wait_until("the mistake is told", lambda: "those in use stay" in gateway.stderr, 20)
+    assert gateway.metric("transom_api_key_reads_total", result="ok") == 1 and gateway.metric("transom_api_key_reads_total", result="failed") == 1
     assert ask(http, headers=[("x-api-key", "new")]).status == 200
 
 
@@ -339,6 +388,7 @@ def test_failures_of_one_address_are_bounded(start, connect, backend, keys):
     ({"secret": "short"}, "secret"), ({"algorithms": ["RS257"]}, "RS256"), ({"algorithms": ["HS256"]}, "need a secret"),
     ({"audiences": []}, "audiences"), ({"jwks": {"inline": {"keys": []}}}, "usable"), ({"jwks": {}, "issuer": "http://x"}, "https"),
     ({"token_header": "a b"}, "header name"), ({"claims_to_headers": {"sub": "a b"}}, "header name"),
+    *[({"claims_to_headers": {"sub": name}}, "cannot carry") for name in ("content-type", "Grpc-Timeout", "te", "host", "x-sub-bin")],
 ])
 def test_mistakes_are_told_at_load(tmp_path, backend, keys, changes, said):
     p = {**provider(keys), **changes}
@@ -359,3 +409,28 @@ def test_mistakes_of_policies_are_told_at_load(tmp_path, backend, keys, policy, 
     (tmp_path / "c.json").write_text(json.dumps(with_tokens(keys, backend, policy)))
     r = run("check", "--config", str(tmp_path / "c.json"))
     assert r.returncode == 1 and "/policies/*" in r.stdout and said in r.stdout, r.stdout
+
+
+# -- explain -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_explain_says_who_it_would_be(tmp_path, backend, keys):
+    fetched = {**provider(keys), "issuer": "https://far.test", "jwks": {"uri": "https://far.test/keys"}}
+    c = config(backend, {"providers": {"one": provider(keys), "far": fetched}, "api_keys": api_keys(tmp_path, entry("k", scopes=["write"]))},
+               {"authorization": {"scopes": ["write"]}})
+    (tmp_path / "c.json").write_text(json.dumps(c))
+
+    def explain(*headers):
+        options = [o for h in headers for o in ("-H", h)]
+        return run("explain", "--config", str(tmp_path / "c.json"), "GET", "/test/v1/echo", *options)
+    for headers, status, said in (
+            ([], 1, "authentication: refused: 401 AUTH_MISSING"), (["authorization: Bearer x.y.z"], 1, "authentication: refused: 401 AUTH_INVALID"),
+            (["authorization: Bearer " + keys.token(exp=1)], 1, "authentication: refused: 401 AUTH_EXPIRED: the token has expired"),
+            (["authorization: Bearer " + keys.token()], 1, "authorization: refused: 403 PERMISSION_DENIED"),
+            (["authorization: Bearer " + keys.token(scope="read write")], 0, "one: a good token of alice"),
+            (["authorization: Bearer " + keys.token(scope="read write")], 0, "authorization: passes"),
+            (["authorization: Bearer " + keys.token(iss="https://far.test")], 0, "with the keys of https://far.test/keys"),
+            (["x-api-key: k"], 0, "api_key: the key of acme"), (["x-api-key: other"], 1, "api_key: not in the file")):
+        r = explain(*headers)
+        assert r.returncode == status and said in r.stdout and "upstream: main" in r.stdout, (headers, r.stdout)
+        assert not any(h.split()[-1] in r.stdout for h in headers if "Bearer" in h)
