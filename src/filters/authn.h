@@ -50,6 +50,9 @@ struct tr_span tr_authn_token(const struct tr_authn_provider *p, const struct tr
 struct tr_span tr_authn_api_key(const struct tr_authn_conf *conf, const struct tr_req_head *head,
                                 struct tr_arena *arena);
 
+/* The cookies but those of this name, into out[2 * cookies.len]. */
+struct tr_span tr_authn_without_cookie(char *out, struct tr_span cookies, struct tr_span name);
+
 /* ---- what follows ---- */
 /* What became of one credential, or of all. Of several refusals the first here is told. */
 enum tr_authn_shown {

@@ -62,6 +62,23 @@ static struct tr_span cookie_value(const struct tr_headers *headers, struct tr_s
     return TR_SPAN("");
 }
 
+struct tr_span tr_authn_without_cookie(char *out, struct tr_span cookies, struct tr_span name)
+{
+    size_t n = 0;
+    while (cookies.ptr) {
+        struct tr_span crumb = tr_span_trim(tr_span_cut(&cookies, ';')), value = crumb;
+        if (!crumb.len || tr_span_eq(tr_span_cut(&value, '='), name))
+            continue;
+        if (n) {
+            out[n++] = ';';
+            out[n++] = ' ';
+        }
+        memcpy(out + n, crumb.ptr, crumb.len);
+        n += crumb.len;
+    }
+    return tr_span(out, n);
+}
+
 struct tr_span tr_authn_token(const struct tr_authn_provider *p, const struct tr_req_head *head,
                               struct tr_arena *arena)
 {

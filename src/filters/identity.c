@@ -13,31 +13,17 @@ static void remove_name(struct tr_headers *h, struct tr_span name)
     h->count = kept;
 }
 
-/* The cookie of that name, out of what is left of the others. */
 static enum tr_err remove_cookie(struct tr_exchange *x, struct tr_span name)
 {
     for (uint32_t i = 0; i < x->metadata.count; i++) {
         struct tr_header *h = &x->metadata.items[i];
         if (h->token != TR_TOKEN_COOKIE)
             continue;
-        char *p = tr_arena_alloc(&x->hs->arena, h->value.len + 1);
-        size_t n = 0;
-        struct tr_span rest = h->value;
+        char *p = tr_arena_alloc(&x->hs->arena, 2 * h->value.len + 1);
         if (!p)
             return TR_ERR_NOMEM;
-        while (rest.ptr) {
-            struct tr_span crumb = tr_span_trim(tr_span_cut(&rest, ';')), value = crumb;
-            if (!crumb.len || tr_span_eq(tr_span_cut(&value, '='), name))
-                continue;
-            if (n) {
-                p[n++] = ';';
-                p[n++] = ' ';
-            }
-            memcpy(p + n, crumb.ptr, crumb.len);
-            n += crumb.len;
-        }
-        h->value = tr_span(p, n);
-        if (n == 0) {
+        h->value = tr_authn_without_cookie(p, h->value, name);
+        if (h->value.len == 0) {
             remove_name(&x->metadata, TR_SPAN("cookie"));
             break;
         }

@@ -158,6 +158,15 @@ def test_where_a_token_may_stand(start, connect, backend, keys):
         assert not any(token in v for _, v in call.metadata if isinstance(v, str)), call.metadata
 
 
+def test_other_cookies_stay_as_they_are(start, connect, backend, keys):
+    gateway = start(with_tokens(keys, backend, token_cookie="session"))
+    http, token = connect(gateway), keys.token()
+    for others in ([], ["a"], ["a=1", "b"], [f"c{i}" for i in range(300)], ["sessions=1", "Session=2", "a=session=3"]):
+        for text in (";".join([*others, "session=" + token]), "; ".join(["session=" + token, *others, "session=x"]), ";;" + ";".join(["session=" + token, *others]) + ";"):
+            assert ask(http, headers=[("cookie", text)]).status == 200, text
+            assert backend.calls[-1].get("cookie") == ("; ".join(others) or None), text
+
+
 def test_two_issuers(start, connect, backend, keys):
     other = Keys()
     gateway = start(config(backend, {"providers": {"one": provider(keys), "two": {**provider(other), "issuer": "https://other"}}}))

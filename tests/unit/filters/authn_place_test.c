@@ -133,6 +133,28 @@ static void values_of_a_query_are_decoded(void **state)
     assert_span_equal(tr_authn_api_key(&conf, &head, &arena), "");
 }
 
+static void one_cookie_is_taken_out_of_many(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *after;
+    } cases[] = {{"s=1", ""},
+                 {"s=1; s=2", ""},
+                 {"a=1; s=t; b=2", "a=1; b=2"},
+                 {"s=t;a=1;s=u;b=2;", "a=1; b=2"},
+                 {"a=1;b=2;c=3", "a=1; b=2; c=3"},
+                 {"as=1; sa=2; S=3", "as=1; sa=2; S=3"},
+                 {"a=s=1", "a=s=1"},
+                 {"s", ""},
+                 {" ; ;", ""},
+                 {"", ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char out[64];
+        assert_span_equal(tr_authn_without_cookie(out, tr_span_cstr(cases[i].before), TR_SPAN("s")),
+                          cases[i].after);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +165,7 @@ int main(void)
             the_header_comes_before_the_query_and_that_before_the_cookie, begin, end),
         cmocka_unit_test_setup_teardown(names_are_whole_names, begin, end),
         cmocka_unit_test_setup_teardown(values_of_a_query_are_decoded, begin, end),
+        cmocka_unit_test(one_cookie_is_taken_out_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
