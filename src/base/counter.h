@@ -14,6 +14,12 @@ static inline void tr_count_add(uint64_t *counter, uint64_t n)
     __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
+/* For readers on other threads. */
+static inline uint64_t tr_count_load(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 static inline void tr_count(uint64_t *counter)
 {
     tr_count_add(counter, 1);

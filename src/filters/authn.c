@@ -1,48 +1,15 @@
-#include "filters/authn.h"
-
 #include "base/alloc.h"
 #include "base/counter.h"
-#include "base/num.h"
 #include "base/rand.h"
-#include "filters/apikey.h"
+#include "filters/authn_int.h"
 #include "filters/client_cert.h"
-#include "filters/quota_local.h"
 #include "filters/registry.h"
-#include "obs/expo.h"
 #include "pipeline/client_addr.h"
 
 #include <stdio.h>
 
 #define CACHE_ENTRY_BYTES ((size_t)4096) /* of the cache's bound in bytes, for each entry */
 #define FAILURE_ENTRIES   16384          /* addresses whose failures are counted */
-
-enum outcome { /* of a request */
-               OUTCOME_AUTHENTICATED,
-               OUTCOME_ANONYMOUS,
-               OUTCOME_FAIL_OPEN,
-               OUTCOME_REFUSED,
-               OUTCOME_LIMITED,
-               OUTCOME__COUNT
-};
-
-struct control {
-    const struct tr_authn_conf *conf;
-    struct tr_jwks_refresh **refreshes; /* by provider; NULL: fixed keys */
-    struct tr_apikey_store *api_keys;
-    struct tr_quota_local *failures; /* NULL: no bound */
-    uint64_t origin_ns;
-};
-
-struct worker {
-    const struct tr_authn_conf *conf;
-    struct control *control;
-    struct tr_jwks_view *views; /* by provider */
-    struct tr_apikey_view api_keys;
-    struct tr_jwt_cache cache;
-    uint64_t (*results)[TR_JWT__COUNT];  /* by provider */
-    uint64_t api_key[2], certificate[2]; /* ok, unknown */
-    uint64_t outcomes[OUTCOME__COUNT];
-};
 
 struct state {
     struct tr_identity identity;
@@ -58,7 +25,7 @@ struct state {
 
 struct attempt {
     struct tr_exchange *x;
-    struct worker *w;
+    struct tr_authn_worker *w;
     struct state *s;
     enum tr_jwt_result why; /* of the last token that was wrong; NOMEM: nothing can be said */
     uint32_t wait_provider;
@@ -219,21 +186,21 @@ static void challenge(struct tr_exchange *x, const struct tr_authn_policy *p,
 /* ---- failures of one address
  * --------------------------------------------------------------------------------- */
 
-static struct tr_quota_ask failure_ask(const struct worker *w, struct tr_exchange *x)
+static struct tr_quota_ask failure_ask(const struct tr_authn_worker *w, struct tr_exchange *x)
 {
     const struct tr_cfg_authentication *cfg = w->conf->cfg;
     return (struct tr_quota_ask){.gcra = tr_gcra_make(cfg->max_failures, cfg->failure_window, 0),
                                  .key = tr_client_addr_text(x)};
 }
 
-static uint64_t since_origin(const struct worker *w, const struct tr_exchange *x)
+static uint64_t since_origin(const struct tr_authn_worker *w, const struct tr_exchange *x)
 {
     uint64_t now = tr_loop_now_ns(x->w->h->loop);
     return now > w->control->origin_ns ? now - w->control->origin_ns : 0;
 }
 
 /* true: it has failed too often to be looked at. */
-static bool is_limited(struct worker *w, struct tr_exchange *x, uint64_t *ret_wait_ns)
+static bool is_limited(struct tr_authn_worker *w, struct tr_exchange *x, uint64_t *ret_wait_ns)
 {
     if (!w->control->failures)
         return false;
@@ -243,7 +210,7 @@ static bool is_limited(struct worker *w, struct tr_exchange *x, uint64_t *ret_wa
     return !room;
 }
 
-static void note_failure(struct worker *w, struct tr_exchange *x)
+static void note_failure(struct tr_authn_worker *w, struct tr_exchange *x)
 {
     if (!w->control->failures)
         return;
@@ -251,14 +218,11 @@ static void note_failure(struct worker *w, struct tr_exchange *x)
     (void)tr_quota_local_check(w->control->failures, &ask, 1, 1, since_origin(w, x));
 }
 
-static enum tr_verdict refuse_limited(struct tr_exchange *x, struct worker *w, uint64_t wait_ns)
+static enum tr_verdict refuse_limited(struct tr_exchange *x, struct tr_authn_worker *w,
+                                      uint64_t wait_ns)
 {
-    char *p = tr_arena_alloc(&x->hs->arena, TR_NUM_MAX);
-    tr_count(&w->outcomes[OUTCOME_LIMITED]);
-    if (p)
-        (void)!tr_exchange_header(x, TR_SPAN("retry-after"),
-                                  tr_span(p, tr_num_u64(p, (wait_ns + 999999999) / 1000000000)),
-                                  TR_TOKEN_NONE);
+    tr_count(&w->outcomes[TR_AUTHN_OUTCOME_LIMITED]);
+    tr_exchange_retry_after(x, wait_ns);
     (void)tr_fail(tr_exchange_status(x), TR_ERR_AUTH_TOO_MANY, "%s",
                   tr_err_info(TR_ERR_AUTH_TOO_MANY)->text.ptr);
     return TR_FAIL;
@@ -275,7 +239,7 @@ static void on_keys(struct tr_jwks_waiter *waiter)
     tr_exchange_resume(s->w, s->handle);
 }
 
-static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct worker *w,
+static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct tr_authn_worker *w,
                            const struct tr_authn_policy *p);
 
 static enum tr_verdict wait(struct attempt *a, const struct tr_authn_policy *p)
@@ -319,7 +283,7 @@ static enum tr_verdict refuse(struct attempt *a, const struct tr_authn_policy *p
         a->why != TR_JWT_OK && shown != TR_AUTHN_UNAVAILABLE && shown != TR_AUTHN_MISSING
             ? tr_jwt_result_text(a->why)
             : tr_err_info(err)->text;
-    tr_count(&a->w->outcomes[OUTCOME_REFUSED]);
+    tr_count(&a->w->outcomes[TR_AUTHN_OUTCOME_REFUSED]);
     if (a->why == TR_JWT_NOMEM) { /* nothing was found out */
         (void)tr_fail(tr_exchange_status(x), TR_ERR_NOMEM, "out of memory");
         return TR_FAIL;
@@ -332,25 +296,25 @@ static enum tr_verdict refuse(struct attempt *a, const struct tr_authn_policy *p
     return TR_FAIL;
 }
 
-static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct worker *w,
+static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct tr_authn_worker *w,
                            const struct tr_authn_policy *p)
 {
     struct attempt a = {.x = x, .w = w, .s = s};
     enum tr_authn_shown shown = tr_authn_decide(p, show, &a);
     if (shown == TR_AUTHN_OK) {
         x->identity = &s->identity;
-        tr_count(&w->outcomes[OUTCOME_AUTHENTICATED]);
+        tr_count(&w->outcomes[TR_AUTHN_OUTCOME_AUTHENTICATED]);
         return TR_CONTINUE;
     }
     if (shown == TR_AUTHN_WAIT)
         return wait(&a, p);
     drop_tokens(s);
     if (shown == TR_AUTHN_MISSING && p->allow_missing) {
-        tr_count(&w->outcomes[OUTCOME_ANONYMOUS]);
+        tr_count(&w->outcomes[TR_AUTHN_OUTCOME_ANONYMOUS]);
         return TR_CONTINUE;
     }
     if (shown == TR_AUTHN_UNAVAILABLE && p->open) {
-        tr_count(&w->outcomes[OUTCOME_FAIL_OPEN]);
+        tr_count(&w->outcomes[TR_AUTHN_OUTCOME_FAIL_OPEN]);
         x->fail_open |= TR_FAIL_OPEN_AUTHENTICATION;
         return TR_CONTINUE;
     }
@@ -360,7 +324,7 @@ static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct worker
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 {
     const struct tr_authn_policy *p = x->policy->slots[TR_POLICY_AUTHN];
-    struct worker *w = tr_filter_worker(x, TR_FILTER_AUTHN);
+    struct tr_authn_worker *w = tr_filter_worker(x, TR_FILTER_AUTHN);
     uint64_t wait_ns = 0;
     if (!p || !w)
         return TR_CONTINUE;
@@ -428,7 +392,7 @@ static void dispose(void *conf)
 
 static void control_stop(void *control)
 {
-    struct control *c = control;
+    struct tr_authn_control *c = control;
     for (uint32_t i = 0; c->refreshes && i < c->conf->provider_count; i++)
         tr_jwks_refresh_free(c->refreshes[i]);
     tr_apikey_store_free(c->api_keys);
@@ -445,7 +409,7 @@ static enum tr_err control_start(const struct tr_control *control, const struct 
     (void)snap;
     if (!ac || !ac->cfg)
         return TR_OK;
-    struct control *c = tr_calloc(1, sizeof *c);
+    struct tr_authn_control *c = tr_calloc(1, sizeof *c);
     if (!c)
         return TR_ERR_NOMEM;
     *ret_control = c;
@@ -468,7 +432,7 @@ static enum tr_err control_start(const struct tr_control *control, const struct 
 
 static void worker_stop(void *worker)
 {
-    struct worker *w = worker;
+    struct tr_authn_worker *w = worker;
     for (uint32_t i = 0; w->views && i < w->conf->provider_count; i++)
         tr_jwks_view_fini(&w->views[i]);
     tr_apikey_view_fini(&w->api_keys);
@@ -481,11 +445,11 @@ static void worker_stop(void *worker)
 static enum tr_err worker_start(struct tr_pworker *p, void *conf, void *control, void **ret_worker)
 {
     const struct tr_authn_conf *ac = conf;
-    struct control *c = control;
+    struct tr_authn_control *c = control;
     struct tr_rand rand;
     if (!c)
         return TR_OK;
-    struct worker *w = tr_calloc(1, sizeof *w);
+    struct tr_authn_worker *w = tr_calloc(1, sizeof *w);
     if (!w)
         return TR_ERR_NOMEM;
     *ret_worker = w;
@@ -510,108 +474,6 @@ static enum tr_err worker_start(struct tr_pworker *p, void *conf, void *control,
     return err;
 }
 
-/* ---- metrics
- * ------------------------------------------------------------------------------------------------
- */
-
-static uint64_t load(const uint64_t *p)
-{
-    return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
-static void results(struct tr_expo *e, const struct tr_authn_conf *conf, void *const *workers,
-                    uint32_t count)
-{
-    for (uint32_t i = 0; i < conf->provider_count; i++) {
-        for (unsigned r = 0; r < TR_JWT__COUNT; r++) {
-            struct tr_span labels[2] = {conf->providers[i].cfg->name,
-                                        tr_span_cstr(tr_jwt_result_name((enum tr_jwt_result)r))};
-            uint64_t sum = 0;
-            for (uint32_t k = 0; k < count; k++) {
-                const struct worker *w = workers[k];
-                sum += w ? load(&w->results[i][r]) : 0;
-            }
-            if (sum)
-                tr_expo_u64(e, TR_METRIC_AUTHENTICATIONS, labels, sum);
-        }
-    }
-    for (unsigned r = 0; r < 4; r++) {
-        struct tr_span labels[2] = {r < 2 ? TR_SPAN("api_key") : TR_SPAN("client_certificate"),
-                                    r % 2 ? TR_SPAN("unknown") : TR_SPAN("ok")};
-        uint64_t sum = 0;
-        if (r < 2 ? !conf->has_api_keys : !conf->has_certificates)
-            continue;
-        for (uint32_t k = 0; k < count; k++) {
-            const struct worker *w = workers[k];
-            sum += w ? load(r < 2 ? &w->api_key[r] : &w->certificate[r - 2]) : 0;
-        }
-        tr_expo_u64(e, TR_METRIC_AUTHENTICATIONS, labels, sum);
-    }
-}
-
-static void fetches(struct tr_expo *e, const struct tr_authn_conf *conf, const struct control *c)
-{
-    for (int family = 0; family < 4; family++) {
-        for (uint32_t i = 0; i < conf->provider_count; i++) {
-            if (!c->refreshes[i])
-                continue;
-            struct tr_jwks_refresh_stats s = tr_jwks_refresh_stats(c->refreshes[i]);
-            struct tr_span name = conf->providers[i].cfg->name;
-            struct tr_span ok[2] = {name, TR_SPAN("ok")}, failed[2] = {name, TR_SPAN("failed")};
-            if (family == 0) {
-                tr_expo_u64(e, TR_METRIC_JWKS_FETCHES, ok, s.fetches);
-                tr_expo_u64(e, TR_METRIC_JWKS_FETCHES, failed, s.failures);
-            } else if (family == 1) {
-                tr_expo_u64(e, TR_METRIC_JWKS_AGE, &name, s.age_s);
-            } else if (family == 2) {
-                tr_expo_u64(e, TR_METRIC_JWKS_STALE, &name, (uint64_t)s.state);
-            } else {
-                tr_expo_u64(e, TR_METRIC_JWKS_REFETCHES_REFUSED, &name, s.refused);
-            }
-        }
-    }
-}
-
-static void api_key_reads(struct tr_expo *e, const struct control *c)
-{
-    struct tr_span ok = TR_SPAN("ok"), failed = TR_SPAN("failed");
-    uint64_t oks, faults;
-    if (!c->api_keys)
-        return;
-    tr_apikey_store_reads(c->api_keys, &oks, &faults);
-    tr_expo_u64(e, TR_METRIC_API_KEY_READS, &ok, oks);
-    tr_expo_u64(e, TR_METRIC_API_KEY_READS, &failed, faults);
-}
-
-static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
-                    void *const *workers, uint32_t count)
-{
-    static const struct tr_span outcome_names[OUTCOME__COUNT] = {
-        TR_SPAN_INIT("authenticated"), TR_SPAN_INIT("anonymous"), TR_SPAN_INIT("fail_open"),
-        TR_SPAN_INIT("refused"), TR_SPAN_INIT("limited")};
-    static const struct tr_span cache_names[3] = {TR_SPAN_INIT("hit"), TR_SPAN_INIT("miss"),
-                                                  TR_SPAN_INIT("evicted")};
-    uint64_t outcomes[OUTCOME__COUNT] = {0}, cache[3] = {0};
-    (void)snap;
-    if (!control)
-        return;
-    results(e, conf, workers, count);
-    for (uint32_t k = 0; k < count; k++) {
-        const struct worker *w = workers[k];
-        for (unsigned i = 0; w && i < OUTCOME__COUNT; i++)
-            outcomes[i] += load(&w->outcomes[i]);
-        cache[0] += w ? load(&w->cache.hits) : 0;
-        cache[1] += w ? load(&w->cache.misses) : 0;
-        cache[2] += w ? load(&w->cache.evicted) : 0;
-    }
-    for (unsigned i = 0; i < OUTCOME__COUNT; i++)
-        tr_expo_u64(e, TR_METRIC_AUTH_REQUESTS, &outcome_names[i], outcomes[i]);
-    api_key_reads(e, control);
-    for (unsigned i = 0; i < 3; i++)
-        tr_expo_u64(e, TR_METRIC_JWT_CACHE, &cache_names[i], cache[i]);
-    fetches(e, conf, control);
-}
-
 const struct tr_filter tr_filter_authn = {
     .name = "authentication",
     .phase = TR_PHASE_AUTHN,
@@ -625,5 +487,5 @@ const struct tr_filter tr_filter_authn = {
     .control_stop = control_stop,
     .worker_start = worker_start,
     .worker_stop = worker_stop,
-    .metrics = metrics,
+    .metrics = tr_authn_metrics,
 };

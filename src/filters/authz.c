@@ -2,15 +2,10 @@
 #include "filters/authz.h"
 
 #include "base/alloc.h"
-#include "base/counter.h"
 #include "filters/registry.h"
 #include "filters/report.h"
-#include "obs/expo.h"
+#include "filters/tally.h"
 #include "pipeline/exchange.h"
-
-struct counts { /* of a worker */
-    uint64_t allowed, denied;
-};
 
 static bool has_claim(const struct tr_identity *id, const struct tr_named_strings *want)
 {
@@ -63,13 +58,12 @@ static struct tr_span challenge(const struct tr_identity *id)
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 {
     const struct tr_policy_authorization *p = x->policy->slots[TR_POLICY_AUTHZ];
-    struct counts *counts = tr_filter_worker(x, TR_FILTER_AUTHZ);
+    struct tr_tally *tally = tr_filter_worker(x, TR_FILTER_AUTHZ);
     (void)state;
     if (!p)
         return TR_CONTINUE;
     bool allowed = x->identity && tr_authz_may(p, x->identity);
-    if (counts)
-        tr_count(allowed ? &counts->allowed : &counts->denied);
+    tr_tally_count(tally, allowed);
     if (allowed)
         return TR_CONTINUE;
     enum tr_err err = x->identity ? TR_ERR_PERMISSION_DENIED : TR_ERR_AUTH_MISSING;
@@ -106,30 +100,14 @@ static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
     return TR_OK;
 }
 
-static enum tr_err worker_start(struct tr_pworker *w, void *conf, void *control, void **ret_worker)
-{
-    (void)w;
-    (void)conf;
-    (void)control;
-    *ret_worker = tr_calloc(1, sizeof(struct counts));
-    return *ret_worker ? TR_OK : TR_ERR_NOMEM;
-}
-
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
                     void *const *workers, uint32_t count)
 {
-    struct tr_span allowed = TR_SPAN("allowed"), denied = TR_SPAN("denied");
-    uint64_t yes = 0, no = 0;
     (void)snap;
     (void)conf;
     (void)control;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct counts *c = workers[i];
-        yes += c ? __atomic_load_n(&c->allowed, __ATOMIC_RELAXED) : 0;
-        no += c ? __atomic_load_n(&c->denied, __ATOMIC_RELAXED) : 0;
-    }
-    tr_expo_u64(e, TR_METRIC_AUTHZ_DECISIONS, &allowed, yes);
-    tr_expo_u64(e, TR_METRIC_AUTHZ_DECISIONS, &denied, no);
+    tr_tally_write(e, TR_METRIC_AUTHZ_DECISIONS, TR_SPAN("allowed"), TR_SPAN("denied"), workers,
+                   count);
 }
 
 const struct tr_filter tr_filter_authz = {
@@ -137,7 +115,7 @@ const struct tr_filter tr_filter_authz = {
     .phase = TR_PHASE_AUTHZ,
     .on_request = on_request,
     .prepare = prepare,
-    .worker_start = worker_start,
+    .worker_start = tr_tally_start,
     .worker_stop = tr_free,
     .metrics = metrics,
 };

@@ -1,12 +1,11 @@
 /* CORS: preflights are answered here, before authentication; every answer under a policy gets its
  * headers in on_response, whoever gives it (SPEC §10, the Fetch standard §3.2). */
 #include "base/alloc.h"
-#include "base/counter.h"
 #include "base/num.h"
 #include "filters/cors_origin.h"
 #include "filters/registry.h"
 #include "filters/report.h"
-#include "obs/expo.h"
+#include "filters/tally.h"
 #include "pipeline/exchange.h"
 
 struct cors { /* TR_POLICY_CORS */
@@ -14,10 +13,6 @@ struct cors { /* TR_POLICY_CORS */
     uint32_t count;
     bool any, credentials;
     struct tr_span allow_headers, expose_headers, max_age; /* as sent; empty: none */
-};
-
-struct counts { /* of a worker */
-    uint64_t allowed, refused;
 };
 
 static const struct tr_span prefix = TR_SPAN_INIT("access-control-");
@@ -285,14 +280,13 @@ static enum tr_err preflight(struct tr_exchange *x, const struct cors *cors,
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 {
     const struct cors *cors = x->policy->slots[TR_POLICY_CORS];
-    struct counts *counts = tr_filter_worker(x, TR_FILTER_CORS);
+    struct tr_tally *tally = tr_filter_worker(x, TR_FILTER_CORS);
     (void)state;
     if (!x->preflight)
         return TR_CONTINUE;
     const struct tr_header *origin = origin_of(x);
     bool allowed = origin && allows(cors, origin->value);
-    if (counts)
-        tr_count(allowed ? &counts->allowed : &counts->refused);
+    tr_tally_count(tally, allowed);
     enum tr_err err = allowed ? preflight(x, cors, origin) : TR_OK;
     if (!err)
         err = vary(x, TR_SPAN("Access-Control-Request-Method"));
@@ -311,30 +305,14 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 /* ---- workers
  * ---------------------------------------------------------------------------------------------- */
 
-static enum tr_err worker_start(struct tr_pworker *w, void *conf, void *control, void **ret_worker)
-{
-    (void)w;
-    (void)conf;
-    (void)control;
-    *ret_worker = tr_calloc(1, sizeof(struct counts));
-    return *ret_worker ? TR_OK : TR_ERR_NOMEM;
-}
-
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
                     void *const *workers, uint32_t count)
 {
-    struct tr_span allowed = TR_SPAN("allowed"), refused = TR_SPAN("refused");
-    struct counts sum = {0};
     (void)snap;
     (void)conf;
     (void)control;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct counts *c = workers[i];
-        sum.allowed += c ? __atomic_load_n(&c->allowed, __ATOMIC_RELAXED) : 0;
-        sum.refused += c ? __atomic_load_n(&c->refused, __ATOMIC_RELAXED) : 0;
-    }
-    tr_expo_u64(e, TR_METRIC_CORS_PREFLIGHTS, &allowed, sum.allowed);
-    tr_expo_u64(e, TR_METRIC_CORS_PREFLIGHTS, &refused, sum.refused);
+    tr_tally_write(e, TR_METRIC_CORS_PREFLIGHTS, TR_SPAN("allowed"), TR_SPAN("refused"), workers,
+                   count);
 }
 
 const struct tr_filter tr_filter_cors = {
@@ -343,7 +321,7 @@ const struct tr_filter tr_filter_cors = {
     .on_request = on_request,
     .on_response = on_response,
     .prepare = prepare,
-    .worker_start = worker_start,
+    .worker_start = tr_tally_start,
     .worker_stop = tr_free,
     .metrics = metrics,
 };

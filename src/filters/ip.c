@@ -1,17 +1,12 @@
 /* Rules on the client's address: `ip` of a policy, compiled to sorted networks. */
 #include "base/alloc.h"
-#include "base/counter.h"
 #include "filters/registry.h"
 #include "filters/report.h"
-#include "obs/expo.h"
+#include "filters/tally.h"
 #include "pipeline/client_addr.h"
 
 struct rules { /* TR_POLICY_IP */
     struct tr_ip_set allow, deny;
-};
-
-struct counts { /* of a worker */
-    uint64_t allowed, denied;
 };
 
 /* ---- load
@@ -83,13 +78,12 @@ static bool may_ask(const struct rules *rules, const struct tr_ip *ip)
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 {
     const struct rules *rules = x->policy->slots[TR_POLICY_IP];
-    struct counts *counts = tr_filter_worker(x, TR_FILTER_IP);
+    struct tr_tally *tally = tr_filter_worker(x, TR_FILTER_IP);
     (void)state;
     if (!rules)
         return TR_CONTINUE;
     bool allowed = may_ask(rules, tr_client_addr(x));
-    if (counts)
-        tr_count(allowed ? &counts->allowed : &counts->denied);
+    tr_tally_count(tally, allowed);
     if (allowed)
         return TR_CONTINUE;
     (void)tr_fail(tr_exchange_status(x), TR_ERR_IP_DENIED, "%s",
@@ -100,30 +94,14 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 /* ---- workers
  * ---------------------------------------------------------------------------------------------- */
 
-static enum tr_err worker_start(struct tr_pworker *w, void *conf, void *control, void **ret_worker)
-{
-    (void)w;
-    (void)conf;
-    (void)control;
-    *ret_worker = tr_calloc(1, sizeof(struct counts));
-    return *ret_worker ? TR_OK : TR_ERR_NOMEM;
-}
-
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
                     void *const *workers, uint32_t count)
 {
-    struct tr_span allowed = TR_SPAN("allowed"), denied = TR_SPAN("denied");
-    struct counts sum = {0};
     (void)snap;
     (void)conf;
     (void)control;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct counts *c = workers[i];
-        sum.allowed += c ? __atomic_load_n(&c->allowed, __ATOMIC_RELAXED) : 0;
-        sum.denied += c ? __atomic_load_n(&c->denied, __ATOMIC_RELAXED) : 0;
-    }
-    tr_expo_u64(e, TR_METRIC_IP_DECISIONS, &allowed, sum.allowed);
-    tr_expo_u64(e, TR_METRIC_IP_DECISIONS, &denied, sum.denied);
+    tr_tally_write(e, TR_METRIC_IP_DECISIONS, TR_SPAN("allowed"), TR_SPAN("denied"), workers,
+                   count);
 }
 
 const struct tr_filter tr_filter_ip = {
@@ -131,7 +109,7 @@ const struct tr_filter tr_filter_ip = {
     .phase = TR_PHASE_GUARD,
     .on_request = on_request,
     .prepare = prepare,
-    .worker_start = worker_start,
+    .worker_start = tr_tally_start,
     .worker_stop = tr_free,
     .metrics = metrics,
 };

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "http/h1_fetch.h"
@@ -338,8 +339,8 @@ struct tr_jwks_refresh_stats tr_jwks_refresh_stats(const struct tr_jwks_refresh 
     struct tr_jwks_refresh_stats stats = {
         .fetches = r->fetches, .failures = r->failures, .refused = r->refused, .state = r->state};
     for (uint32_t i = 0; i < r->view_count; i++) {
-        stats.refused += __atomic_load_n(&r->views[i]->refused, __ATOMIC_RELAXED);
-        stats.waiters += __atomic_load_n(&r->views[i]->waiters, __ATOMIC_RELAXED);
+        stats.refused += tr_count_load(&r->views[i]->refused);
+        stats.waiters += tr_count_load(&r->views[i]->waiters);
     }
     if (r->set) {
         stats.age_s = (now_of(r) - r->schedule.fetched_ns) / SECOND;

@@ -172,11 +172,7 @@ static enum tr_verdict refuse(struct tr_exchange *x, struct worker *w, struct st
     struct tr_span name = by ? by->name : TR_SPAN("");
     (void)tr_fail(tr_exchange_status(x), TR_ERR_QUOTA_EXCEEDED, "the quota \"%.*s\" is used up",
                   (int)name.len, name.ptr);
-    char *p = tr_arena_alloc(&x->hs->arena, TR_NUM_MAX);
-    if (p && wait_ns != UINT64_MAX) {
-        size_t n = tr_num_u64(p, (wait_ns + 999999999) / 1000000000);
-        (void)!tr_exchange_header(x, TR_SPAN("retry-after"), tr_span(p, n), TR_TOKEN_NONE);
-    }
+    tr_exchange_retry_after(x, wait_ns);
     return TR_FAIL;
 }
 
@@ -479,10 +475,10 @@ static void store_metrics(struct tr_expo *e, void *const *workers, uint32_t work
                             : k == TR_KV_TIMEOUT                                    ? 1
                             : k == TR_KV_DOWN || k == TR_KV_BUSY || k == TR_KV_LOST ? 2
                                                                                     : 3;
-            calls[what] += __atomic_load_n(&c->results[k], __ATOMIC_RELAXED);
+            calls[what] += tr_count_load(&c->results[k]);
         }
-        took_ns += __atomic_load_n(&c->answered_ns, __ATOMIC_RELAXED);
-        up += __atomic_load_n(&c->up, __ATOMIC_RELAXED);
+        took_ns += tr_count_load(&c->answered_ns);
+        up += tr_count_load(&c->up);
     }
     if (!any)
         return;
@@ -506,7 +502,7 @@ static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *con
             uint64_t sum = 0;
             for (uint32_t i = 0; i < worker_count; i++) {
                 const struct worker *w = workers[i];
-                sum += w ? __atomic_load_n(&w->counts[n][r], __ATOMIC_RELAXED) : 0;
+                sum += w ? tr_count_load(&w->counts[n][r]) : 0;
             }
             if (sum)
                 tr_expo_u64(e, TR_METRIC_QUOTA_DECISIONS, labels, sum);

@@ -15,6 +15,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#define RETRY_AFTER_NS     UINT64_C(1000000000)
 #define MEMORY_INTERVAL_NS ((uint64_t)100000000)
 #define TRIM_EVERY         10 /* readings above the bound */
 
@@ -51,7 +52,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     if (!memory && (lag->level.share == 0 || !tr_shed_refuses(&lag->level)))
         return TR_CONTINUE;
     tr_count(memory ? &lag->shed_memory : &lag->shed_lag);
-    (void)!tr_exchange_header(x, TR_SPAN("retry-after"), TR_SPAN("1"), TR_TOKEN_NONE);
+    tr_exchange_retry_after(x, RETRY_AFTER_NS);
     (void)tr_fail(tr_exchange_status(x), TR_ERR_OVERLOADED, "%s",
                   tr_err_info(TR_ERR_OVERLOADED)->text.ptr);
     return TR_FAIL;
@@ -165,10 +166,10 @@ static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *con
     (void)control;
     for (uint32_t i = 0; i < count; i++) {
         const struct lag *l = workers[i];
-        uint64_t one = l ? __atomic_load_n(&l->lag_ns, __ATOMIC_RELAXED) : 0;
+        uint64_t one = l ? tr_count_load(&l->lag_ns) : 0;
         lag = one > lag ? one : lag;
-        shed_lag += l ? __atomic_load_n(&l->shed_lag, __ATOMIC_RELAXED) : 0;
-        shed_memory += l ? __atomic_load_n(&l->shed_memory, __ATOMIC_RELAXED) : 0;
+        shed_lag += l ? tr_count_load(&l->shed_lag) : 0;
+        shed_memory += l ? tr_count_load(&l->shed_memory) : 0;
     }
     tr_expo_u64(e, TR_METRIC_SHED, &by_lag, shed_lag);
     tr_expo_u64(e, TR_METRIC_SHED, &by_memory, shed_memory);

@@ -1,6 +1,7 @@
 #include "gateway/stats.h"
 
 #include "base/alloc.h"
+#include "base/counter.h"
 #include "filters/registry.h"
 #include "gateway/worker.h"
 #include "obs/metrics.h"
@@ -63,17 +64,13 @@ struct tr_metrics *tr_stats_worker(struct tr_stats *stats, uint32_t worker)
     return stats->metrics[worker];
 }
 
-static uint64_t load(const uint64_t *p)
-{
-    return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
 /* The sum over the workers of the counter at `offset` of struct tr_worker. */
 static uint64_t sum(const struct tr_worker *workers, uint32_t count, size_t offset)
 {
     uint64_t total = 0;
     for (uint32_t i = 0; i < count; i++)
-        total += load((const uint64_t *)(const void *)((const char *)&workers[i] + offset));
+        total +=
+            tr_count_load((const uint64_t *)(const void *)((const char *)&workers[i] + offset));
     return total;
 }
 
@@ -101,7 +98,7 @@ static void listeners(struct tr_expo *e, const struct tr_stats *stats,
     tr_expo_u64(e, TR_METRIC_STREAMS_REFUSED, NULL,
                 sum(workers, stats->workers, offsetof(struct tr_worker, h.stats.streams_refused)));
     for (uint32_t i = 0; i < stats->workers; i++)
-        failures += load(&workers[i].stats.accept_failures);
+        failures += tr_count_load(&workers[i].stats.accept_failures);
     tr_expo_u64(e, TR_METRIC_ACCEPT_FAILURES, NULL, failures);
     tr_expo_u64(e, TR_METRIC_TLS_FAILURES, NULL,
                 sum(workers, stats->workers, offsetof(struct tr_worker, stats.tls_failures)));
@@ -152,7 +149,7 @@ static void upstreams(struct tr_expo *e, const struct tr_stats *stats,
                                  upstream_metrics[m].offset;
                 total +=
                     upstream_metrics[m].wide
-                        ? load((const uint64_t *)(const void *)at)
+                        ? tr_count_load((const uint64_t *)(const void *)at)
                         : __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_RELAXED);
             }
             tr_expo_u64(e, upstream_metrics[m].metric, &label, total);
@@ -168,8 +165,8 @@ static void health_checks(struct tr_expo *e, const struct tr_stats *stats,
         uint64_t healthy = 0, unhealthy = 0;
         for (uint32_t i = 0; i < stats->workers && conf->health; i++) {
             const struct tr_cluster_stats *s = tr_cluster_stats(workers[i].p.clusters[u]);
-            healthy += load(&s->checks_healthy);
-            unhealthy += load(&s->checks_unhealthy);
+            healthy += tr_count_load(&s->checks_healthy);
+            unhealthy += tr_count_load(&s->checks_unhealthy);
         }
         if (!conf->health)
             continue;
@@ -260,7 +257,7 @@ static void process(struct tr_expo *e, const struct tr_stats *stats,
     for (uint32_t i = 0; i < stats->workers; i++) {
         const struct tr_alloc_stats *a =
             atomic_load_explicit(&workers[i].allocs, memory_order_acquire);
-        allocations += a ? load(&a->calls) : 0;
+        allocations += a ? tr_count_load(&a->calls) : 0;
     }
     tr_expo_u64(e, TR_METRIC_HEAP_ALLOCATIONS, NULL, allocations);
     tr_expo_u64(e, TR_METRIC_BUILD_INFO, &version, 1);

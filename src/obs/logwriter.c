@@ -97,9 +97,9 @@ bool tr_logwriter_put(struct tr_logwriter *w, uint32_t producer, struct tr_span 
 
 uint64_t tr_logwriter_dropped(const struct tr_logwriter *w)
 {
-    uint64_t n = __atomic_load_n(&w->dropped, __ATOMIC_RELAXED);
+    uint64_t n = tr_count_load(&w->dropped);
     for (uint32_t i = 0; i < w->count; i++)
-        n += __atomic_load_n(&w->rings[i].dropped, __ATOMIC_RELAXED);
+        n += tr_count_load(&w->rings[i].dropped);
     return n;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/counter.h"
 #include "base/num.h"
 
 /* -- counting -------------------------------------------------------------------------------------
@@ -11,11 +12,6 @@
 static void add(uint64_t *counter, uint64_t n)
 {
     __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
-}
-
-static uint64_t load(const uint64_t *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
 #define MS UINT64_C(1000000)
@@ -169,7 +165,7 @@ static uint64_t row_sum(const struct reader *r, uint32_t i, size_t offset)
     uint64_t sum = 0;
     for (uint32_t w = 0; w < r->worker_count; w++) {
         const void *row = &r->workers[w]->rows[i];
-        sum += load((const uint64_t *)(const void *)((const char *)row + offset));
+        sum += tr_count_load((const uint64_t *)(const void *)((const char *)row + offset));
     }
     return sum;
 }
@@ -179,7 +175,7 @@ static uint64_t sum(const struct reader *r, size_t offset)
     uint64_t total = 0;
     for (uint32_t w = 0; w < r->worker_count; w++) {
         const void *m = r->workers[w];
-        total += load((const uint64_t *)(const void *)((const char *)m + offset));
+        total += tr_count_load((const uint64_t *)(const void *)((const char *)m + offset));
     }
     return total;
 }

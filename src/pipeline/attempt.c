@@ -86,18 +86,6 @@ static enum tr_err put_previous(struct tr_exchange *x)
     return TR_OK;
 }
 
-/* The breaker says when a call may be let through; in whole seconds, rounded up (RFC 9110 §10.2.3).
- * Without memory the answer goes without. */
-static void put_retry_after(struct tr_exchange *x)
-{
-    uint64_t ns = tr_cluster_retry_after_ns(x->w->clusters[x->route->upstream->index]);
-    char *p = tr_arena_alloc(&x->hs->arena, 24);
-    if (p)
-        (void)!tr_exchange_header(x, TR_SPAN("retry-after"),
-                                  tr_span(p, tr_num_u64(p, (ns + 999999999u) / 1000000000u)),
-                                  TR_TOKEN_NONE);
-}
-
 /* The call runs. */
 static enum tr_err begun(struct tr_exchange *x, bool first)
 {
@@ -145,7 +133,8 @@ enum tr_err tr_exchange_acquire(struct tr_exchange *x)
     if (!err)
         err = begun(x, first);
     else if (err == TR_ERR_BREAKER_OPEN)
-        put_retry_after(x);
+        tr_exchange_retry_after(
+            x, tr_cluster_retry_after_ns(x->w->clusters[x->route->upstream->index]));
     return err;
 }
 

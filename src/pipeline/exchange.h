@@ -234,6 +234,9 @@ enum tr_err tr_exchange_send_head(struct tr_exchange *x, unsigned status, int64_
                                   bool end);
 enum tr_err tr_exchange_header(struct tr_exchange *x, struct tr_span name, struct tr_span value,
                                enum tr_token token);
+/* Retry-After in whole seconds, rounded up (RFC 9110 §10.2.3); UINT64_MAX: it would be of no use,
+ * none. Without memory the answer goes without. */
+void tr_exchange_retry_after(struct tr_exchange *x, uint64_t wait_ns);
 /* Nanoseconds left until the deadline; UINT64_MAX without one. */
 uint64_t tr_exchange_left_ns(const struct tr_exchange *x);
 /* Deadline from policy and headers; starts the timer. BAD_TIMEOUT, DEADLINE. */

@@ -152,6 +152,13 @@ static enum tr_err number_header(struct tr_exchange *x, struct tr_span name, uin
     return tr_exchange_header(x, name, tr_span(p, tr_num_u64(p, v)), TR_TOKEN_NONE);
 }
 
+void tr_exchange_retry_after(struct tr_exchange *x, uint64_t wait_ns)
+{
+    uint64_t seconds = wait_ns / 1000000000 + (wait_ns % 1000000000 != 0);
+    if (wait_ns != UINT64_MAX)
+        (void)!number_header(x, TR_SPAN("retry-after"), seconds);
+}
+
 static enum tr_err error_headers(struct tr_exchange *x, struct tr_span status, bool as_proto)
 {
     unsigned http = tr_reply_http_status(x);
