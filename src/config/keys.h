@@ -132,5 +132,7 @@ void tr_keys_parse(const struct tr_keys *keys, const struct json_t *obj, struct 
  * malformed or too large. */
 bool tr_duration_parse(struct tr_span text, uint64_t *ret_ns);
 bool tr_size_parse(struct tr_span text, uint64_t *ret_bytes);
+/* "0.5" to millionths; digits after the sixth are not kept. false: not from 0 to 1. */
+bool tr_ratio_parse(struct tr_span text, uint32_t *ret_millionths);
 
 #endif
