@@ -4,35 +4,8 @@ import socket
 import pytest
 
 from env.build import wait_until
-from env.faulty import DIALECTS, FaultyBackend
+from env.faulty import DIALECTS, backends, client  # noqa: F401  fixtures too
 from env.gateway import base_config
-
-
-@pytest.fixture
-def backends():
-    """backends(n): that many gRPC servers that fail on command."""
-    made = []
-
-    def make(n=1, **options):
-        made.extend([FaultyBackend(name=f"b{len(made) + i}", **options) for i in range(n)])
-        return made[-n:]
-    yield make
-    for b in made:
-        b.stop()
-
-
-@pytest.fixture(params=["rest", "native"])
-def client(request):
-    """client(gateway): a client of the dialect under test."""
-    made = []
-
-    def make(gateway):
-        made.append(DIALECTS[request.param](gateway))
-        return made[-1]
-    make.native = request.param == "native"
-    yield make
-    for c in made:
-        c.close()
 
 
 def config(*endpoints, policies=None, workers=1, **breaker):

@@ -3,6 +3,7 @@ import threading
 import time
 
 import grpc
+import pytest
 
 from .backend import CODES, SERVICE, Backend
 from .http1 import H1
@@ -148,3 +149,32 @@ class NativeClient:
 
 
 DIALECTS = {"rest": RestClient, "native": NativeClient}
+
+
+# -- fixtures, for tests that import them -----------------------------------------------------------------------------
+
+@pytest.fixture
+def backends():
+    """backends(n): that many gRPC servers that fail on command."""
+    made = []
+
+    def make(n=1, **options):
+        made.extend([FaultyBackend(name=f"b{len(made) + i}", **options) for i in range(n)])
+        return made[-n:]
+    yield make
+    for b in made:
+        b.stop()
+
+
+@pytest.fixture(params=["rest", "native"])
+def client(request):
+    """client(gateway): a client of the dialect under test."""
+    made = []
+
+    def make(gateway):
+        made.append(DIALECTS[request.param](gateway))
+        return made[-1]
+    make.native = request.param == "native"
+    yield make
+    for c in made:
+        c.close()
