@@ -23,14 +23,15 @@ struct tr_authn_provider {
     struct tr_jwt_rules rules;
     struct tr_jwks *fixed; /* of file, inline or secret; NULL: fetched */
     struct tr_jwks_source source;
-    struct tr_span header; /* lower case; empty: none */
+    struct tr_span header;               /* lower case; empty: none */
+    const struct tr_span *claim_headers; /* lower case, as many as cfg->claims_to_headers */
 };
 
 struct tr_authn_conf {
     const struct tr_cfg_authentication *cfg;
     struct tr_authn_provider *providers;
     uint32_t provider_count;
-    struct tr_span api_key_header; /* lower case */
+    struct tr_span api_key_header, consumer_header, certificate_header; /* lower case */
     bool has_api_keys, has_certificates;
 };
 

@@ -131,6 +131,13 @@ static void provider(struct compile *c, const struct tr_cfg_provider *p,
     out->rules.audience_count = p->audiences.count;
     out->rules.clock_skew_s = (uint32_t)((p->clock_skew + 999999999) / 1000000000);
     out->header = lower(c, p->token_header);
+    struct tr_span *headers =
+        tr_arena_calloc(&c->snap->arena, p->claims_to_headers.count + 1u, sizeof *headers);
+    out->claim_headers = headers;
+    for (uint32_t i = 0; headers && i < p->claims_to_headers.count; i++)
+        headers[i] = lower(c, p->claims_to_headers.values[i]);
+    if (!headers)
+        c->err = TR_ERR_NOMEM;
     if (p->issuer.ptr && p->issuer.len == 0)
         problem(c, p, "issuer", "must not be empty");
     if (p->audiences.count == 0)
@@ -283,8 +290,11 @@ enum tr_err tr_authn_compile(struct tr_snapshot *snap, struct tr_authn_conf *con
     if (conf->cfg) {
         conf->has_api_keys = conf->cfg->api_keys != NULL;
         conf->has_certificates = conf->cfg->client_certificates.count > 0;
-        if (conf->has_api_keys)
+        if (conf->has_api_keys) {
             conf->api_key_header = lower(&c, conf->cfg->api_keys->header);
+            conf->consumer_header = lower(&c, conf->cfg->api_keys->consumer_header);
+        }
+        conf->certificate_header = lower(&c, conf->cfg->client_certificate_header);
         if (conf->has_certificates && !has_client_ca(snap))
             tr_problem(&snap->problems, TR_PROBLEM_WARNING,
                        TR_SPAN("/authentication/client_certificates"),

@@ -3,22 +3,13 @@
 #include "filters/registry.h"
 #include "pipeline/exchange.h"
 
-static void remove_name(struct tr_headers *h, struct tr_span name)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < h->count; i++)
-        if (!tr_span_eq(h->items[i].name, name)) /* both in lower case */
-            h->items[kept++] = h->items[i];
-    h->count = kept;
-}
-
 static enum tr_err change(struct tr_exchange *x, struct tr_headers *h,
                           const struct tr_strings *remove, const struct tr_pairs *set)
 {
     for (uint32_t i = 0; i < remove->count; i++)
-        remove_name(h, remove->items[i]);
+        tr_headers_remove(h, remove->items[i]);
     for (uint32_t i = 0; i < set->count; i++) {
-        remove_name(h, set->names[i]);
+        tr_headers_remove(h, set->names[i]);
         enum tr_err err = tr_headers_add(h, &x->hs->arena, set->names[i], set->values[i],
                                          tr_token_from(set->names[i]));
         if (err)

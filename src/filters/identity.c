@@ -4,15 +4,6 @@
 #include "filters/authn.h"
 #include "filters/registry.h"
 
-static void remove_name(struct tr_headers *h, struct tr_span name)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < h->count; i++)
-        if (!tr_span_eq(h->items[i].name, name))
-            h->items[kept++] = h->items[i];
-    h->count = kept;
-}
-
 static enum tr_err remove_cookie(struct tr_exchange *x, struct tr_span name)
 {
     for (uint32_t i = 0; i < x->metadata.count; i++) {
@@ -24,25 +15,20 @@ static enum tr_err remove_cookie(struct tr_exchange *x, struct tr_span name)
             return TR_ERR_NOMEM;
         h->value = tr_authn_without_cookie(p, h->value, name);
         if (h->value.len == 0) {
-            remove_name(&x->metadata, TR_SPAN("cookie"));
+            tr_headers_remove(&x->metadata, TR_SPAN("cookie"));
             break;
         }
     }
     return TR_OK;
 }
 
+/* name is in lower case. */
 static enum tr_err set_header(struct tr_exchange *x, struct tr_span name, struct tr_span value)
 {
     if (!name.len || !value.len || !tr_span_is_printable(value)) /* it would not pass as metadata */
         return TR_OK;
-    char *p = tr_arena_alloc(&x->hs->arena, name.len);
-    if (!p)
-        return TR_ERR_NOMEM;
-    for (size_t i = 0; i < name.len; i++)
-        p[i] = tr_lower(name.ptr[i]);
-    struct tr_span lower = tr_span(p, name.len);
-    remove_name(&x->metadata, lower);
-    return tr_headers_add(&x->metadata, &x->hs->arena, lower, value, tr_token_from(lower));
+    tr_headers_remove(&x->metadata, name);
+    return tr_headers_add(&x->metadata, &x->hs->arena, name, value, tr_token_from(name));
 }
 
 /* Several values are joined by commas. */
@@ -76,7 +62,7 @@ static enum tr_err of_token(struct tr_exchange *x, const struct tr_authn_conf *c
         for (uint32_t k = 0; k < p->claims_to_headers.count && !err; k++) {
             const struct tr_claim *claim = tr_claims_find(c->claims, p->claims_to_headers.names[k]);
             if (claim && claim->count)
-                err = set_claim(x, p->claims_to_headers.values[k], claim);
+                err = set_claim(x, conf->providers[i].claim_headers[k], claim);
         }
     }
     return err;
@@ -114,7 +100,7 @@ static enum tr_err hide(struct tr_exchange *x, const struct tr_authn_conf *conf)
 {
     enum tr_err err = TR_OK;
     if (conf->api_key_header.len)
-        remove_name(&x->metadata, conf->api_key_header);
+        tr_headers_remove(&x->metadata, conf->api_key_header);
     for (uint32_t i = 0; i < conf->provider_count && !err; i++) {
         const struct tr_authn_provider *provider = &conf->providers[i];
         if (provider->header.len)
@@ -137,10 +123,10 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
         const struct tr_credential *c = &id->items[i];
         if (c->kind == TR_CREDENTIAL_TOKEN)
             err = of_token(x, conf, c);
-        else if (c->kind == TR_CREDENTIAL_API_KEY && conf->cfg->api_keys)
-            err = set_header(x, conf->cfg->api_keys->consumer_header, c->consumer);
+        else if (c->kind == TR_CREDENTIAL_API_KEY)
+            err = set_header(x, conf->consumer_header, c->consumer);
         else if (c->kind == TR_CREDENTIAL_CERTIFICATE)
-            err = set_header(x, conf->cfg->client_certificate_header, c->consumer);
+            err = set_header(x, conf->certificate_header, c->consumer);
     }
     if (!err)
         return TR_CONTINUE;

@@ -136,6 +136,15 @@ const struct tr_header *tr_headers_find_name(const struct tr_headers *h, struct 
     return NULL;
 }
 
+void tr_headers_remove(struct tr_headers *h, struct tr_span name)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < h->count; i++)
+        if (!tr_span_eq(h->items[i].name, name))
+            h->items[kept++] = h->items[i];
+    h->count = kept;
+}
+
 bool tr_http_is_token(struct tr_span s)
 {
     for (size_t i = 0; i < s.len; i++) {

@@ -60,6 +60,9 @@ const struct tr_header *tr_headers_find(const struct tr_headers *h, enum tr_toke
 /* The same by lower-case name. */
 const struct tr_header *tr_headers_find_name(const struct tr_headers *h, struct tr_span name);
 
+/* Takes out all of that lower-case name. */
+void tr_headers_remove(struct tr_headers *h, struct tr_span name);
+
 struct tr_req_head {
     enum tr_method method;
     struct tr_span method_text;

@@ -384,9 +384,29 @@ static void hop_by_hop_headers_are_known(void **state)
     assert_false(tr_http_is_hop_by_hop(TR_TOKEN_NONE));
 }
 
+static void headers_are_removed_by_name_and_the_others_stay(void **state)
+{
+    (void)state;
+    struct tr_arena arena;
+    struct tr_headers h = {0};
+    static const char *const names[] = {"a", "b", "a", "ab", "a"};
+    tr_arena_init(&arena, NULL);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(
+            tr_headers_add(&h, &arena, tr_span_cstr(names[i]), TR_SPAN("v"), TR_TOKEN_NONE), TR_OK);
+    tr_headers_remove(&h, TR_SPAN("none"));
+    assert_int_equal(h.count, 5);
+    tr_headers_remove(&h, TR_SPAN("a"));
+    assert_int_equal(h.count, 2);
+    assert_true(tr_span_eq(h.items[0].name, TR_SPAN("b")));
+    assert_true(tr_span_eq(h.items[1].name, TR_SPAN("ab")));
+    tr_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(headers_are_removed_by_name_and_the_others_stay),
         cmocka_unit_test(every_token_is_found_by_its_name),
         cmocka_unit_test(methods_are_case_sensitive),
         cmocka_unit_test(date_is_imf_fixdate),
