@@ -9,6 +9,8 @@
 #include "obs/expo.h"
 #include "pipeline/client_addr.h"
 
+#include <time.h>
+
 enum result {
     RESULT_ALLOWED,
     RESULT_LIMITED,
@@ -146,9 +148,14 @@ static bool make_asks(struct tr_exchange *x, const struct tr_quotas *all, bool e
 /* ---- the check
  * ------------------------------------------------------------------------------------------- */
 
-static uint64_t now_of(const struct tr_exchange *x, const struct shared *shared)
+/* The clock itself: the turn's time stands still while many requests are read at once, and those of
+ * workers differ. What was earned meanwhile would be refused, and a counter that begins at a time
+ * which is past would earn it twice. */
+static uint64_t now_of(const struct shared *shared)
 {
-    uint64_t now = tr_loop_now_ns(x->w->h->loop);
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
     return now > shared->origin_ns ? now - shared->origin_ns : 0;
 }
 
@@ -253,7 +260,7 @@ static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, str
     }
     uint32_t end = gather(s, local, is_local_on_failure);
     if (end > local && !tr_quota_local_check(w->shared->table, s->asks + local, end - local,
-                                             s->store.cost, now_of(x, w->shared))) {
+                                             s->store.cost, now_of(w->shared))) {
         tr_quota_local_undo(w->shared->table, s->asks, local, s->store.cost);
         return refuse(x, w, s);
     }
@@ -303,7 +310,7 @@ static enum tr_verdict check(struct tr_exchange *x, struct state *s, bool early)
         return out_of_memory(x);
     s->local = gather(s, 0, is_local);
     if (s->local && !tr_quota_local_check(w->shared->table, s->asks, s->local,
-                                          x->policy->quota_cost, now_of(x, w->shared))) {
+                                          x->policy->quota_cost, now_of(w->shared))) {
         s->count = s->local; /* the store was not asked */
         return refuse(x, w, s);
     }
