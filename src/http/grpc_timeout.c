@@ -31,14 +31,13 @@ enum tr_err tr_request_timeout_parse(struct tr_span text, uint64_t *ret_ns)
 {
     size_t dot = tr_span_find(text, '.');
     struct tr_span whole = tr_span(text.ptr, dot), frac = tr_span_from(text, dot + 1);
-    uint64_t s, f = 0;
-    if (whole.len > 9 || !tr_span_u64(whole, &s))
+    uint64_t s, f = 0, place = 100000000u;
+    if (whole.len > 9 || !tr_span_u64(whole, &s) || (dot < text.len && frac.len == 0))
         return TR_ERR_BAD_TIMEOUT;
-    if (dot < text.len) {
-        if (frac.len > 9 || !tr_span_u64(frac, &f))
+    for (size_t i = 0; i < frac.len; i++, place /= 10) {
+        if (!tr_is_digit(frac.ptr[i]))
             return TR_ERR_BAD_TIMEOUT;
-        for (size_t i = frac.len; i < 9; i++)
-            f *= 10;
+        f += (uint64_t)(frac.ptr[i] - '0') * place; /* after nanoseconds nothing counts */
     }
     *ret_ns = s * 1000000000u + f;
     return TR_OK;

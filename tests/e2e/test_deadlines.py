@@ -38,7 +38,8 @@ def test_the_default_is_15_seconds_and_the_remainder_goes_upstream(http, backend
 
 
 HEADERS = [("grpc-timeout", "200m", 0.2), ("grpc-timeout", "3S", 3), ("grpc-timeout", "2000000u", 2), ("grpc-timeout", "99999999n", 0.1),
-           ("x-request-timeout", "2", 2), ("x-request-timeout", "0.5", 0.5), ("x-request-timeout", "1.25", 1.25)]
+           ("x-request-timeout", "2", 2), ("x-request-timeout", "0.5", 0.5), ("x-request-timeout", "1.25", 1.25),
+           ("x-request-timeout", "1.2000000000000002", 1.2)]
 
 
 @pytest.mark.parametrize("name,value,seconds", HEADERS, ids=[h[1] for h in HEADERS])

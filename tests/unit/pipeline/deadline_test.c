@@ -59,6 +59,57 @@ static void malformed_timeouts_are_refused(void **state)
         assert_int_equal(deadline(&p, NULL, bad_seconds[i], true), UINT64_MAX);
 }
 
+static void grpc_timeouts_have_up_to_8_digits_of_every_unit(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } cases[] = {{"0n", 0},
+                 {"1n", 1},
+                 {"00000001u", 1000},
+                 {"99999999m", 99999999000000u},
+                 {"99999999S", 99999999000000000u},
+                 {"99999999M", 99999999u * 60u * second},
+                 {"2562047H", 2562047u * 3600u * second},
+                 {"2562048H", INT64_MAX}, /* saturates */
+                 {"99999999H", INT64_MAX}};
+    struct tr_policy p = {0};
+    uint64_t ns = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(tr_grpc_timeout_parse(tr_span_cstr(cases[i].text), &ns), TR_OK);
+        assert_int_equal(ns, cases[i].ns);
+        assert_int_equal(deadline(&p, cases[i].text, NULL, true), 100 * second + cases[i].ns);
+    }
+    static const char *const bad[] = {"000000001S", "1", "+1S", "1\tS", "S1", "1h", "1D", "0x1S"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(tr_grpc_timeout_parse(tr_span_cstr(bad[i]), &ns), TR_ERR_BAD_TIMEOUT);
+}
+
+static void request_timeouts_may_have_any_number_of_decimals(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } cases[] = {{"0.30000000000000004", 300000000u}, /* 0.1 + 0.2 as programs print it */
+                 {"4.999876022338867", 4999876022u},
+                 {"0.000000001", 1},
+                 {"0.0000000009999", 0},
+                 {"1.000000000", second},
+                 {"007.5", 7 * second + second / 2},
+                 {"999999999.999999999999", 999999999999999999u}};
+    static const char *const bad[] = {
+        "0.3000000000000000x", "1.-5", "1. 5", "1,5", "+1", " 1", "."};
+    uint64_t ns = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(tr_request_timeout_parse(tr_span_cstr(cases[i].text), &ns), TR_OK);
+        assert_int_equal(ns, cases[i].ns);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(tr_request_timeout_parse(tr_span_cstr(bad[i]), &ns), TR_ERR_BAD_TIMEOUT);
+}
+
 static void what_is_sent_upstream_is_rounded_down_and_never_zero(void **state)
 {
     static const struct {
@@ -109,6 +160,8 @@ int main(void)
         cmocka_unit_test(the_least_of_all_timeouts_holds),
         cmocka_unit_test(the_policys_timeout_is_not_for_streams),
         cmocka_unit_test(malformed_timeouts_are_refused),
+        cmocka_unit_test(grpc_timeouts_have_up_to_8_digits_of_every_unit),
+        cmocka_unit_test(request_timeouts_may_have_any_number_of_decimals),
         cmocka_unit_test(what_is_sent_upstream_is_rounded_down_and_never_zero),
         cmocka_unit_test(streams_end_by_idleness_or_age),
     };
