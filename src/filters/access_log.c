@@ -10,6 +10,7 @@
 #include "obs/expo.h"
 #include "obs/logwriter.h"
 #include "pipeline/client_addr.h"
+#include "route/path.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -168,6 +169,17 @@ static struct tr_span fail_open(const struct tr_exchange *x)
     return words[x->fail_open & 3];
 }
 
+/* As the router sees it, where it is well-formed; native gRPC compares bytes. */
+static struct tr_span path_of(struct tr_exchange *x)
+{
+    struct tr_span path = x->hs->head.path, canonical;
+    struct tr_status st;
+    if (tr_span_find(path, '%') == path.len || x->dialect != &tr_dialect_rest ||
+        tr_path_check(path, &st) || tr_path_canonical(path, &x->hs->arena, &canonical))
+        return path;
+    return canonical;
+}
+
 static void put_request(struct tr_exchange *x, struct tr_access_entry *e)
 {
     const struct tr_req_head *head = &x->hs->head;
@@ -181,16 +193,22 @@ static void put_request(struct tr_exchange *x, struct tr_access_entry *e)
                                                     : TR_SPAN("1.1");
     e->text[TR_ACCESS_METHOD] = head->method_text;
     e->text[TR_ACCESS_AUTHORITY] = head->authority;
-    e->text[TR_ACCESS_PATH] = head->path;
+    e->text[TR_ACCESS_PATH] = path_of(x);
     e->text[TR_ACCESS_DIALECT] = x->dialect->name ? tr_span_cstr(x->dialect->name) : TR_SPAN("");
     e->number[TR_ACCESS_BYTES_IN] = x->bytes_in;
     e->number[TR_ACCESS_BYTES_OUT] = x->bytes_out;
 }
 
+/* Room for what is not in the request as it is logged. */
+struct texts {
+    char time[TR_ACCESSLOG_TIME_LEN], query[TR_QUERY_MASK_MAX], referer[TR_QUERY_MASK_MAX];
+};
+
 /* Searched for only where they are asked for. */
-static void put_headers(const struct tr_exchange *x, const struct tr_access_fields *fields,
-                        struct tr_access_entry *e)
+static void put_headers(const struct tr_exchange *x, const struct conf *conf,
+                        struct tr_access_entry *e, struct texts *texts)
 {
+    const struct tr_access_fields *fields = &conf->fields;
     static const struct {
         enum tr_access_field field;
         struct tr_span name;
@@ -202,6 +220,11 @@ static void put_headers(const struct tr_exchange *x, const struct tr_access_fiel
             e->text[asked[i].field] = header(x, asked[i].name);
     if (tr_access_fields_has(fields, TR_ACCESS_TRACE_ID))
         e->text[TR_ACCESS_TRACE_ID] = trace_id(x);
+    struct tr_span *referer = &e->text[TR_ACCESS_REFERER], query = x->hs->head.query;
+    if (referer->len)
+        *referer = tr_query_mask_url(texts->referer, *referer, &conf->credentials);
+    if (query.len && tr_access_fields_has(fields, TR_ACCESS_QUERY))
+        e->text[TR_ACCESS_QUERY] = tr_query_mask(texts->query, query, &conf->credentials);
 }
 
 static void put_end(const struct tr_exchange *x, struct tr_access_entry *e)
@@ -256,15 +279,12 @@ static void on_finish(struct tr_exchange *x)
 {
     struct worker *w = tr_filter_worker(x, TR_FILTER_ACCESS_LOG);
     struct tr_access_entry entry;
-    char time_text[TR_ACCESSLOG_TIME_LEN], query[TR_QUERY_MASK_MAX];
+    struct texts texts;
     memset(&entry, 0, sizeof entry);
     put_request(x, &entry);
-    put_headers(x, &w->conf->fields, &entry);
-    if (x->hs->head.query.len && tr_access_fields_has(&w->conf->fields, TR_ACCESS_QUERY))
-        entry.text[TR_ACCESS_QUERY] =
-            tr_query_mask(query, x->hs->head.query, &w->conf->credentials);
+    put_headers(x, w->conf, &entry, &texts);
     put_end(x, &entry);
-    put_time(x, w, &entry, time_text);
+    put_time(x, w, &entry, texts.time);
     entry.text[TR_ACCESS_CONFIG] = w->conf->version;
     if (tr_accesslog_format(&w->line, &w->conf->fields, &entry) == TR_OK)
         (void)tr_logwriter_put(w->writer, w->producer, tr_buf_span(&w->line));

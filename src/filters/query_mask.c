@@ -53,9 +53,9 @@ static size_t put(char *out, size_t n, struct tr_span s)
     return n + s.len;
 }
 
-struct tr_span tr_query_mask(char *out, struct tr_span query, const struct tr_strings *names)
+/* Behind the n bytes that are there; returns how many there are then. */
+static size_t mask(char *out, size_t n, struct tr_span query, const struct tr_strings *names)
 {
-    size_t n = 0;
     bool first = true;
     while (query.ptr && n < TR_QUERY_MASK_MAX) {
         struct tr_span value = tr_span_cut(&query, '&');
@@ -69,5 +69,19 @@ struct tr_span tr_query_mask(char *out, struct tr_span query, const struct tr_st
         n = put(out, n, TR_SPAN("="));
         n = put(out, n, is_secret(name, names) ? TR_SPAN("***") : value);
     }
-    return tr_span(out, n);
+    return n;
+}
+
+struct tr_span tr_query_mask(char *out, struct tr_span query, const struct tr_strings *names)
+{
+    return tr_span(out, mask(out, 0, query, names));
+}
+
+struct tr_span tr_query_mask_url(char *out, struct tr_span url, const struct tr_strings *names)
+{
+    struct tr_span query = tr_span_sub(url, 0, tr_span_find(url, '#'));
+    size_t n = put(out, 0, tr_span_cut(&query, '?'));
+    if (query.ptr)
+        n = put(out, n, TR_SPAN("?"));
+    return tr_span(out, mask(out, n, query, names));
 }

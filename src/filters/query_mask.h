@@ -14,5 +14,7 @@
 /* Into out[TR_QUERY_MASK_MAX], cut there. Returns the span; empty for a query without parameters.
  */
 struct tr_span tr_query_mask(char *out, struct tr_span query, const struct tr_strings *names);
+/* A URL with its query so, and without its fragment. Into out[TR_QUERY_MASK_MAX], cut there. */
+struct tr_span tr_query_mask_url(char *out, struct tr_span url, const struct tr_strings *names);
 
 #endif

@@ -84,6 +84,81 @@ struct tr_span tr_accesslog_time(char out[TR_ACCESSLOG_TIME_LEN], int64_t unix_m
     return tr_span(out, TR_ACCESSLOG_TIME_LEN);
 }
 
+/* ---- strings
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* JSON lets them stand as they are, but some readers end a line at them, and some terminals obey
+ * them: DEL, the controls U+0080-9F, the separators U+2028-2029, and what turns the direction of
+ * text (U+202A-202E, U+2066-2069). How many bytes of s are one; 0: none begins here. */
+static size_t acts(struct tr_span s, unsigned *ret_code)
+{
+    unsigned a = (unsigned char)s.ptr[0], b = s.len > 1 ? (unsigned char)s.ptr[1] : 0,
+             c = s.len > 2 ? (unsigned char)s.ptr[2] : 0;
+    if (a == 0x7F || (a == 0xC2 && b >= 0x80 && b <= 0x9F)) {
+        *ret_code = a == 0x7F ? a : b;
+        return a == 0x7F ? 1 : 2;
+    }
+    if (a == 0xE2 &&
+        ((b == 0x80 && c >= 0xA8 && c <= 0xAE) || (b == 0x81 && c >= 0xA6 && c <= 0xA9))) {
+        *ret_code = 0x2000u | (b & 0x3Fu) << 6 | (c & 0x3Fu);
+        return 3;
+    }
+    return 0;
+}
+
+static bool is_plain(struct tr_span s)
+{
+    unsigned char high = 0;
+    for (size_t i = 0; i < s.len; i++)
+        high |= (unsigned char)((s.ptr[i] & 0x80) | (s.ptr[i] == 0x7F ? 0x80 : 0));
+    return high == 0;
+}
+
+static enum tr_err escape(struct tr_buf *out, unsigned code)
+{
+    static const char hex[] = "0123456789abcdef";
+    char text[6] = {'\\', 'u'};
+    for (size_t i = 0; i < 4; i++)
+        text[2 + i] = hex[code >> (12 - 4 * i) & 15];
+    return tr_buf_append(out, tr_span(text, sizeof text));
+}
+
+static enum tr_err string(struct tr_buf *out, struct tr_span s)
+{
+    if (is_plain(s))
+        return tr_emit_string(out, s, NULL);
+    enum tr_err err = tr_buf_push(out, '"');
+    size_t run = 0; /* bytes before the next one that acts */
+    while (!err && run < s.len) {
+        unsigned code;
+        size_t n = acts(tr_span_from(s, run), &code);
+        if (n == 0) {
+            run++;
+            continue;
+        }
+        err = tr_emit_string_content(out, tr_span_sub(s, 0, run), NULL);
+        if (!err)
+            err = escape(out, code);
+        s = tr_span_from(s, run + n);
+        run = 0;
+    }
+    if (!err)
+        err = tr_emit_string_content(out, s, NULL);
+    return err ? err : tr_buf_push(out, '"');
+}
+
+/* At most max bytes, not cut within a character. */
+static struct tr_span cut(struct tr_span s, size_t max)
+{
+    size_t n = max;
+    if (s.len <= max)
+        return s;
+    while (n + 3 > max && n > 0 && (s.ptr[n] & 0xC0) == 0x80)
+        n--;
+    return tr_span_sub(s, 0, n);
+}
+
 /* ---- the line
  * --------------------------------------------------------------------------------------------- */
 
@@ -111,9 +186,9 @@ static enum tr_err value(struct tr_buf *out, unsigned field, const struct tr_acc
     case WORD:
         return tr_emit_string(out, text, NULL);
     case TEXT:
-        return tr_emit_string(out, tr_span_sub(text, 0, text_max), NULL);
+        return string(out, cut(text, text_max));
     case PATH:
-        return tr_emit_string(out, tr_span_sub(text, 0, path_max), NULL);
+        return string(out, cut(text, path_max));
     case LIST:
         return words(out, text);
     case COUNT:

@@ -5,8 +5,10 @@
  *
  * Contract: a line is one JSON object and a line feed, at most TR_ACCESSLOG_LINE_MAX bytes, so that
  * one write to a pipe is one line and cannot be torn. Every string is escaped and valid UTF-8,
- * whatever a client sent. Strings are cut; where the whole would be too long all the same, they are
- * cut shorter, so that no client can send what is not logged.
+ * whatever a client sent; what some readers take for the end of a line, or some terminals obey, is
+ * escaped too (controls up to U+009F, U+2028-202E, U+2066-2069). Strings are cut; where the whole
+ * would be too long all the same, they are cut shorter, so that no client can send what is not
+ * logged.
  *
  * Thread: any; everything is the caller's. */
 #ifndef TR_OBS_ACCESSLOG_H

@@ -140,6 +140,38 @@ def test_clients_cannot_write_lines(logged, backend, version, path):
     assert all(len(line) < 4096 for line in log.path.read_text().split("\n"))
 
 
+def test_no_reader_takes_a_string_for_the_end_of_a_line(logged, backend, version):
+    """Python, for one, also ends lines at U+0085 and U+2028; a terminal obeys U+009B."""
+    gateway, log = logged({"fields": ["status", "user_agent"]})
+    agent = "a\u0085b\u2028c\u009b2Jd\u202eé"
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/echo/x", [("user-agent", agent.encode().decode("latin-1"))]).status == 200
+    wait_until("a line", lambda: log.lines(), 20)
+    text = log.path.read_text()
+    assert len(text.splitlines()) == 1 and json.loads(text) == {"status": 200, "user_agent": agent}
+    assert not set(agent) - set("abcd2Jé") & set(text)
+
+
+def test_secrets_of_a_referer_are_not_there(logged, backend, version):
+    gateway, log = logged({"fields": ["referer"]})
+    with CLIENTS[version](gateway.port) as c:
+        c.request("GET", "/test/v1/echo/x", [("referer", "https://a.example/p?x=1&access_token=s3cret#key=s3cret")])
+    wait_until("a line", lambda: log.lines(), 20)
+    assert log.lines() == [{"referer": "https://a.example/p?x=1&access_token=***"}]
+
+
+def test_one_path_has_one_spelling(logged, backend, version):
+    """SPEC §3: one canonical path is what router, policies and log all see."""
+    gateway, log = logged({"fields": ["path", "status"]})
+    cases = {"/test/v1/%65cho/a%62%2f%2Fc%20": ("/test/v1/echo/ab%2f%2Fc%20", 200), "/n%6Fwhere": ("/nowhere", 404),
+             "/test/v1/%65cho/%zz": ("/test/v1/%65cho/%zz", 400), "/test/v1/%65cho/%2e%2e/x": ("/test/v1/%65cho/%2e%2e/x", 400)}
+    for i, target in enumerate(cases):
+        with CLIENTS[version](gateway.port) as c:
+            c.request("GET", target)
+        wait_until("its line", lambda: len(log.lines()) == i + 1, 20)
+    assert [(line["path"], line["status"]) for line in log.lines()] == list(cases.values())
+
+
 def test_fields_are_chosen(logged, backend, version):
     names = ["status", "user_agent", "trace_id", "peer", "tls", "referer", "origin", "authority", "method"]
     gateway, log = logged({"fields": names})

@@ -25,6 +25,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tr_span got = tr_query_mask(out, tr_span(bytes, before + name.len + rest), &names);
     FUZZ_CHECK(got.len <= TR_QUERY_MASK_MAX);
     FUZZ_CHECK(tr_span_find(got, 'S') == got.len);
+    if (memchr(bytes, '?', before) && !memchr(bytes, '#', before)) {
+        got = tr_query_mask_url(out, tr_span(bytes, before + name.len + rest), &names);
+        FUZZ_CHECK(got.len <= TR_QUERY_MASK_MAX);
+        FUZZ_CHECK(tr_span_find(got, 'S') == got.len);
+    }
     got = tr_query_mask(out, tr_span(bytes, before), &names);
     FUZZ_CHECK(got.len <= TR_QUERY_MASK_MAX);
     free(bytes);

@@ -35,6 +35,25 @@ static void query_mask_hides_credentials_in_every_spelling(void **state)
           "token=***&jwt=***&password=***&client_secret=***");
 }
 
+static void check_url(const char *url, const char *want)
+{
+    char out[TR_QUERY_MASK_MAX];
+    assert_span_equal(tr_query_mask_url(out, tr_span_cstr(url), &names), want);
+}
+
+static void query_mask_hides_credentials_in_urls(void **state)
+{
+    (void)state;
+    check_url("https://a.example/key=1", "https://a.example/key=1");
+    check_url("https://a.example/p?a=1&k%65y=s&b=?key=2",
+              "https://a.example/p?a=1&k%65y=***&b=?key=2");
+    check_url("https://a.example/p?access_token=s#key=s", "https://a.example/p?access_token=***");
+    check_url("https://a.example/#access_token=s?key=s", "https://a.example/");
+    check_url("?key=s", "?key=***");
+    check_url("p?", "p?");
+    check_url("", "");
+}
+
 /* However long the query is and wherever it is cut: no byte of a secret. */
 static void query_mask_is_bounded(void **state)
 {
@@ -47,6 +66,10 @@ static void query_mask_is_bounded(void **state)
         memcpy(query + n, "&key=", 5);
         memset(query + n + 5, 'S', 3000);
         struct tr_span got = tr_query_mask(out, tr_span(query, n + 3005), &names);
+        assert_true(got.len <= TR_QUERY_MASK_MAX);
+        assert_int_equal(tr_span_find(got, 'S'), got.len);
+        query[n] = '?';
+        got = tr_query_mask_url(out, tr_span(query, n + 3005), &names);
         assert_true(got.len <= TR_QUERY_MASK_MAX);
         assert_int_equal(tr_span_find(got, 'S'), got.len);
     }
@@ -68,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(query_mask_leaves_the_rest_as_it_is),
         cmocka_unit_test(query_mask_hides_credentials_in_every_spelling),
+        cmocka_unit_test(query_mask_hides_credentials_in_urls),
         cmocka_unit_test(query_mask_is_bounded),
         cmocka_unit_test(query_mask_compares_no_further_than_names_go),
     };

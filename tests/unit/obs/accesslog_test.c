@@ -71,6 +71,44 @@ static void accesslog_strings_of_clients_are_escaped(void **state)
           "\"user_agent\":\"\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\"}\n");
 }
 
+/* JSON lets them stand; who splits text at any end of a line, or prints it, must not meet them. */
+static void accesslog_what_ends_lines_elsewhere_is_escaped(void **state)
+{
+    struct tr_access_entry entry = {0};
+    struct tr_access_fields fields = only(TR_ACCESS_USER_AGENT, TR_ACCESS_REFERER);
+    (void)state;
+    entry.text[TR_ACCESS_USER_AGENT] =
+        TR_SPAN("a\x7f"
+                "b\xc2\x85"
+                "\xc2\x80\xc2\x9f\xc2\xa0"
+                "\xe2\x80\xa7\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xae\xe2\x80\xaf");
+    entry.text[TR_ACCESS_REFERER] =
+        TR_SPAN("\xe2\x81\xa5\xe2\x81\xa6\xe2\x81\xa9\xe2\x81\xaa\xe2\xc2\x85\xe2\x80\"\n");
+    check(&fields, &entry,
+          "{\"user_agent\":\"a\\u007fb\\u0085\\u0080\\u009f\xc2\xa0"
+          "\xe2\x80\xa7\\u2028\\u2029\\u202e\xe2\x80\xaf\","
+          "\"referer\":"
+          "\"\xe2\x81\xa5\\u2066\\u2069\xe2\x81\xaa\xef\xbf\xbd\\u0085\xef\xbf\xbd\\\"\\n\"}\n");
+}
+
+static void accesslog_strings_are_not_cut_within_a_character(void **state)
+{
+    static char text[3 * TR_ACCESSLOG_TEXT_MAX], want[4 * TR_ACCESSLOG_TEXT_MAX];
+    struct tr_access_entry entry = {0};
+    struct tr_access_fields fields = only(TR_ACCESS_SUBJECT, TR_ACCESS_TLS);
+    (void)state;
+    for (size_t before = 0; before < 4; before++) {
+        memset(text, 'x', before);
+        for (size_t i = before; i + 4 <= sizeof text; i += 4)
+            memcpy(text + i, "\xf0\x9f\x98\x80", 4);
+        size_t whole = before + (TR_ACCESSLOG_TEXT_MAX - before) / 4 * 4;
+        entry.text[TR_ACCESS_SUBJECT] = tr_span(text, sizeof text - 4);
+        (void)snprintf(want, sizeof want, "{\"subject\":\"%.*s\",\"tls\":false}\n", (int)whole,
+                       text);
+        check(&fields, &entry, want);
+    }
+}
+
 static void accesslog_strings_are_cut(void **state)
 {
     static char text[5000];
@@ -89,7 +127,7 @@ static void accesslog_strings_are_cut(void **state)
 static void accesslog_a_line_is_bounded_whatever_clients_send(void **state)
 {
     static char text[70000];
-    static const char worst[] = {'\x01', '"', '\\', '\xff', 'a', '\n'};
+    static const char worst[] = {'\x01', '"', '\\', '\xff', 'a', '\n', '\x7f'};
     struct tr_access_fields fields = {.count = TR_ACCESS__COUNT};
     (void)state;
     for (size_t w = 0; w < sizeof worst; w++) {
@@ -207,6 +245,8 @@ int main(void)
         cmocka_unit_test(accesslog_members_are_in_the_order_asked_for),
         cmocka_unit_test(accesslog_what_says_nothing_is_left_out_but_numbers),
         cmocka_unit_test(accesslog_strings_of_clients_are_escaped),
+        cmocka_unit_test(accesslog_what_ends_lines_elsewhere_is_escaped),
+        cmocka_unit_test(accesslog_strings_are_not_cut_within_a_character),
         cmocka_unit_test(accesslog_strings_are_cut),
         cmocka_unit_test(accesslog_a_line_is_bounded_whatever_clients_send),
         cmocka_unit_test(accesslog_names_are_found),
