@@ -69,8 +69,8 @@ static void grpc_timeouts_have_up_to_8_digits_of_every_unit(void **state)
                  {"00000001u", 1000},
                  {"99999999m", 99999999000000u},
                  {"99999999S", 99999999000000000u},
-                 {"99999999M", 99999999u * 60u * second},
-                 {"2562047H", 2562047u * 3600u * second},
+                 {"99999999M", 60 * second * 99999999u},
+                 {"2562047H", 3600 * second * 2562047u},
                  {"2562048H", INT64_MAX}, /* saturates */
                  {"99999999H", INT64_MAX}};
     struct tr_policy p = {0};
