@@ -82,6 +82,9 @@ bool tr_jwt_base64url(char *out, struct tr_span in, size_t *ret_len)
 
 struct tr_jwt_key {
     EVP_PKEY *pkey; /* NULL: a secret */
+    /* Set up to verify, one for each algorithm of the key; never used but to be copied, which any
+     * number of threads may do. Setting one up costs ten times as much as a copy. */
+    EVP_MD_CTX *ready[TR_JWA_PUBLIC_COUNT];
     uint32_t algorithms;
     uint32_t signature_bytes; /* RSA, EdDSA: what a signature must have */
     size_t secret_len;
@@ -199,6 +202,28 @@ static EVP_PKEY *new_ec(const struct curve *c, const struct tr_jwk *jwk)
     return pkey;
 }
 
+static EVP_MD_CTX *new_context(const struct jwa *a, EVP_PKEY *pkey)
+{
+    EVP_PKEY_CTX *pctx = NULL; /* the digest context's */
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestVerifyInit(ctx, &pctx, a->hash ? a->hash() : NULL, NULL, pkey) == 1;
+    if (ok && a->family == PSS) /* the mask's hash is the message's unless set */
+        ok = EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+             EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1;
+    if (ok)
+        return ctx;
+    EVP_MD_CTX_free(ctx);
+    return NULL;
+}
+
+static bool set_up(struct tr_jwt_key *key)
+{
+    for (int i = 0; i < TR_JWA_PUBLIC_COUNT; i++)
+        if (key->algorithms & TR_JWA_BIT(i) && !(key->ready[i] = new_context(&jwas[i], key->pkey)))
+            return false;
+    return true;
+}
+
 static enum tr_err faulty(enum tr_jwk_fault *ret_fault, enum tr_jwk_fault fault,
                           struct tr_status *st, const char *text)
 {
@@ -242,6 +267,11 @@ enum tr_err tr_jwt_key_new(const struct tr_jwk *jwk, struct tr_jwt_key **ret,
     }
     key->algorithms = curve ? curve->algorithms : TR_JWA_RSA;
     key->signature_bytes = curve ? curve->signature_bytes : (uint32_t)EVP_PKEY_get_size(key->pkey);
+    if (!set_up(key)) {
+        ERR_clear_error();
+        tr_jwt_key_free(key);
+        return TR_ERR_NOMEM; /* the key is a good one */
+    }
     *ret = key;
     return TR_OK;
 }
@@ -269,6 +299,8 @@ void tr_jwt_key_free(struct tr_jwt_key *key)
 {
     if (!key)
         return;
+    for (int i = 0; i < TR_JWA_PUBLIC_COUNT; i++)
+        EVP_MD_CTX_free(key->ready[i]);
     EVP_PKEY_free(key->pkey);
     OPENSSL_cleanse(key->secret, key->secret_len);
     tr_free(key);
@@ -335,25 +367,20 @@ static enum tr_jwt_verdict verify_hmac(const struct tr_jwt_key *key, const struc
     return good ? TR_JWT_VERDICT_GOOD : TR_JWT_VERDICT_BAD;
 }
 
-static enum tr_jwt_verdict verify_public(const struct tr_jwt_key *key, const struct jwa *a,
+static enum tr_jwt_verdict verify_public(const EVP_MD_CTX *ready, const struct jwa *a,
                                          struct tr_span input, struct tr_span sig)
 {
     unsigned char der[3 + 2 * (3 + COORDINATE_MAX)];
-    EVP_PKEY_CTX *pctx = NULL; /* the digest context's */
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     if (!ctx)
         return TR_JWT_VERDICT_NOMEM;
     if (a->family == ECDSA)
         sig = tr_span((const char *)der, der_signature(der, sig));
-    bool ready = EVP_DigestVerifyInit(ctx, &pctx, a->hash ? a->hash() : NULL, NULL, key->pkey) == 1;
-    if (ready && a->family == PSS) /* the mask's hash is the message's unless set */
-        ready = EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
-                EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1;
-    int good = ready ? EVP_DigestVerify(ctx, (const unsigned char *)sig.ptr, sig.len,
-                                        (const unsigned char *)input.ptr, input.len)
-                     : 0;
     enum tr_jwt_verdict verdict = TR_JWT_VERDICT_GOOD;
-    if (good != 1)
+    if (EVP_MD_CTX_copy_ex(ctx, ready) != 1)
+        verdict = TR_JWT_VERDICT_NOMEM;
+    else if (EVP_DigestVerify(ctx, (const unsigned char *)sig.ptr, sig.len,
+                              (const unsigned char *)input.ptr, input.len) != 1)
         verdict = out_of_memory() ? TR_JWT_VERDICT_NOMEM : TR_JWT_VERDICT_BAD;
     EVP_MD_CTX_free(ctx);
     return verdict;
@@ -367,8 +394,8 @@ enum tr_jwt_verdict tr_jwt_key_verify(const struct tr_jwt_key *key, enum tr_jwa 
     const struct jwa *a = &jwas[alg];
     if (key->pkey && signature.len != key->signature_bytes)
         return TR_JWT_VERDICT_BAD;
-    enum tr_jwt_verdict verdict =
-        key->pkey ? verify_public(key, a, input, signature) : verify_hmac(key, a, input, signature);
+    enum tr_jwt_verdict verdict = key->pkey ? verify_public(key->ready[alg], a, input, signature)
+                                            : verify_hmac(key, a, input, signature);
     if (verdict != TR_JWT_VERDICT_GOOD)
         ERR_clear_error(); /* TLS on this thread reads the same queue */
     return verdict;

@@ -28,7 +28,8 @@ enum tr_jwa {
     TR_JWA_ES384,
     TR_JWA_ES512,
     TR_JWA_EDDSA,
-    TR_JWA_HS256,
+    TR_JWA_PUBLIC_COUNT, /* those before this one verify with a public key */
+    TR_JWA_HS256 = TR_JWA_PUBLIC_COUNT,
     TR_JWA_HS384,
     TR_JWA_HS512,
     TR_JWA__COUNT
