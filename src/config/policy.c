@@ -70,8 +70,8 @@ static bool is_own(struct tr_span name, bool request)
 {
     return tr_http_is_hop_by_hop(tr_token_from(name)) ||
            tr_span_eq(name, TR_SPAN("content-length")) || tr_span_starts(name, TR_SPAN("grpc-")) ||
-           (request &&
-            (tr_span_starts(name, TR_SPAN("content-")) || tr_span_eq(name, TR_SPAN("host"))));
+           (request ? tr_span_starts(name, TR_SPAN("content-")) || tr_span_eq(name, TR_SPAN("host"))
+                    : tr_span_eq(name, TR_SPAN("date")));
 }
 
 /* gRPC metadata: %x20-7E, and base64 under a name in -bin. */

@@ -175,7 +175,8 @@ static enum tr_err vary(struct tr_exchange *x, struct tr_span word)
     return TR_OK;
 }
 
-/* What a backend says of CORS would contradict the policy, or repeat it, which browsers refuse. */
+/* What a backend says of CORS would contradict the policy, or repeat it, which browsers refuse;
+ * where there is no policy it would open what nobody meant to open. */
 static void drop_access_control(struct tr_headers *h)
 {
     uint32_t kept = 0;
@@ -203,11 +204,9 @@ static void on_response(struct tr_exchange *x, void *state)
 {
     const struct cors *cors = x->policy->slots[TR_POLICY_CORS];
     (void)state;
-    if (!cors)
-        return;
     if (!x->preflight) /* what is there was put by on_request */
         drop_access_control(&x->resp_headers);
-    if (answer_headers(x, cors)) /* out of memory: no script may read the answer */
+    if (cors && answer_headers(x, cors)) /* out of memory: no script may read the answer */
         drop_access_control(&x->resp_headers);
 }
 
@@ -266,12 +265,18 @@ static enum tr_err allow_headers(struct tr_exchange *x, const struct cors *cors)
     return add(x, TR_SPAN("access-control-allow-headers"), names);
 }
 
-static enum tr_err preflight(struct tr_exchange *x, const struct cors *cors,
-                             const struct tr_header *origin)
+/* A route of any method matches what is none, which nobody should be told. */
+static struct tr_span asked_method(const struct tr_exchange *x)
 {
     const struct tr_header *asked =
         tr_headers_find_name(&x->hs->head.headers, TR_SPAN("access-control-request-method"));
-    enum tr_err err = allow_methods(x, cors, asked->value, origin->value);
+    return asked->value;
+}
+
+static enum tr_err preflight(struct tr_exchange *x, const struct cors *cors, struct tr_span asked,
+                             struct tr_span origin)
+{
+    enum tr_err err = allow_methods(x, cors, asked, origin);
     if (!err)
         err = allow_headers(x, cors);
     return err ? err : add(x, TR_SPAN("access-control-max-age"), cors->max_age);
@@ -285,9 +290,10 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     if (!x->preflight)
         return TR_CONTINUE;
     const struct tr_header *origin = origin_of(x);
-    bool allowed = origin && allows(cors, origin->value);
+    struct tr_span method = asked_method(x);
+    bool allowed = origin && allows(cors, origin->value) && method.len && tr_http_is_token(method);
     tr_tally_count(tally, allowed);
-    enum tr_err err = allowed ? preflight(x, cors, origin) : TR_OK;
+    enum tr_err err = allowed ? preflight(x, cors, method, origin->value) : TR_OK;
     if (!err)
         err = vary(x, TR_SPAN("Access-Control-Request-Method"));
     if (!err)

@@ -90,7 +90,7 @@ def test_check_refuses_bad_rules(config, rule, word):
 
 
 BAD_HEADERS = [("set", "request", "content-type"), ("set", "request", "te"), ("set", "request", "grpc-timeout"), ("set", "request", "host"),
-               ("set", "response", "content-length"), ("set", "response", "connection"), ("set", "response", "grpc-status"), ("set", "request", "X-Upper"),
+               ("set", "response", "content-length"), ("set", "response", "connection"), ("set", "response", "grpc-status"), ("set", "response", "date"), ("set", "request", "X-Upper"),
                ("set", "request", "a b"), ("remove", "request", "content-type"), ("remove", "response", "transfer-encoding")]
 
 

@@ -124,6 +124,14 @@ def test_a_preflight_for_a_method_that_is_not_routed(http, backend):
     assert r.status == 204 and r.header("allow") and "access-control-allow-methods" not in cors(r)
 
 
+@pytest.mark.parametrize("method", ["GET, PUT", "", "G T", "\xe9"])
+def test_what_is_no_method_is_not_allowed(http, backend, method):
+    """Where a route takes any verb."""
+    r = ask(http, "/test/v1/any-verb/x", method)
+    assert r.status == 204 and "access-control-allow-methods" not in cors(r)
+    assert cors(ask(http, "/test/v1/any-verb/x", "CHECKOUT"))["access-control-allow-methods"].startswith("CHECKOUT, ")
+
+
 @pytest.mark.parametrize("missing", ["origin", "access-control-request-method"])
 def test_options_that_is_no_preflight(http, backend, missing):
     headers = [h for h in [("origin", APP), ("access-control-request-method", "GET")] if h[0] != missing]
@@ -217,6 +225,25 @@ def test_the_backends_own_headers_are_dropped(http, backend):
     assert {"origin", "x-one"} <= vary(r)
     r = get(http, "/test/v1/metadata?" + urlencode(told), None)
     assert cors(r) == {}
+
+
+def test_without_a_policy_the_backends_are_dropped_too(connect, gateways, backend):
+    """What no policy opens, no backend opens."""
+    told = [("initial[access-control-allow-origin]", "*"), ("initial[x-kept]", "1"), ("trailing[access-control-expose-headers]", "x")]
+    for changes in ({}, {"policies": {"*": {"cors": {"origins": [APP]}}, SERVICE + ".Metadata": {"cors": "none"}}}):
+        for origin in (APP, None):
+            r = get(connect(gateways(**changes)), "/test/v1/metadata?" + urlencode(told), origin)
+            assert r.status == 200 and r.header("x-kept") == "1" and cors(r) == {} and "origin" not in vary(r)
+
+
+def test_an_operators_vary_joins_the_others(connect, gateways, backend):
+    """A cache that does not know of Origin would give one site the answer that was made for another."""
+    http = connect(gateways(policies={"*": {"cors": {"origins": [APP]}, "set_headers": {"response": {"vary": "Accept-Encoding, accept"}}}}))
+    for target in ("/test/v1/echo/x", "/nowhere", "/test/v1/metadata?" + urlencode([("initial[vary]", "x-one"), ("trailing[vary]", "X-ONE, x-two")])):
+        words = vary(get(http, target))
+        assert {"accept-encoding", "accept", "origin"} <= words and ("metadata" not in target or {"x-one", "x-two"} <= words)
+    got = [v.strip().lower() for v in get(http, target).header("vary").split(",")]
+    assert len(got) == len(set(got))
 
 
 def test_a_vary_of_everything_stays(http, backend):

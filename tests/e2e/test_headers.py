@@ -183,6 +183,22 @@ def test_headers_are_set_on_every_answer(connect, gateways, backend):
             http = connect(gateways(policies={"*": {"set_headers": {"response": {"x-frame-options": "DENY"}}}}))
 
 
+def test_native_grpc_keeps_its_content_type(gateways, backend):
+    """A policy holds for both dialects, and clients of native gRPC take no other type."""
+    answers = []
+    for change in ({"set_headers": {"response": {"content-type": "application/json; charset=utf-8", "x-set": "1"}}},
+                   {"remove_headers": {"response": ["content-type"]}, "set_headers": {"response": {"x-set": "1"}}}):
+        with H2(gateways(policies={"*": change}).port) as c:
+            rest = c.request("GET", "/test/v1/echo/x")
+            native = c.request("POST", "/test.v1.EverythingService/Echo", [("content-type", "application/grpc"), ("te", "trailers")], b"\0" * 5)
+            refused = c.request("POST", "/test.v1.EverythingService/Nope", [("content-type", "application/grpc"), ("te", "trailers")], b"\0" * 5)
+        answers.append(rest.header("content-type"))
+        assert native.trailer("grpc-status") == "0" and refused.header("grpc-status") == "12"
+        for r in (native, refused):
+            assert r.header("content-type") == "application/grpc" and r.header("x-set") == "1"
+    assert answers == ["application/json; charset=utf-8", None]
+
+
 # -- answers -------------------------------------------------------------------------------------------------------------------
 
 def test_initial_and_trailing_metadata_become_headers(http, backend):
