@@ -8,6 +8,8 @@
 /* ---- outcomes
  * ----------------------------------------------------------------------------------- */
 
+#define H2_CANCEL 8 /* RFC 9113 §7 */
+
 enum { OK = 0, UNKNOWN = 2, DEADLINE_EXCEEDED = 4, INTERNAL = 13, UNAVAILABLE = 14 };
 
 static bool is_failure(int grpc_code, bool ours)
@@ -184,10 +186,27 @@ static void on_data(void *ctx, struct tr_span data)
     call->events->on_data(call->ctx, data);
 }
 
+/* What a backend says of a call is not always what has become of it. */
+static enum tr_err truth(const struct tr_ucall *call, enum tr_err err, uint32_t h2_code)
+{
+    if (call->progress == TR_PROGRESS_ANSWERED) { /* then it has been read */
+        if (err == TR_ERR_UPSTREAM_REFUSED)
+            return TR_ERR_UPSTREAM_RESET;
+        if (err == TR_ERR_UPSTREAM_GOAWAY)
+            return TR_ERR_UPSTREAM_CLOSED;
+    }
+    /* servers that enforce grpc-timeout cancel the stream, a moment before or after we do */
+    if (err == TR_ERR_UPSTREAM_RESET && h2_code == H2_CANCEL && call->deadline_ns &&
+        tr_cluster_now(call->cluster) + DEADLINE_SLACK_NS >= call->deadline_ns)
+        return TR_ERR_DEADLINE;
+    return err;
+}
+
 static void on_end(void *ctx, enum tr_err err, uint32_t h2_code, const struct tr_headers *trailers)
 {
     struct tr_ucall *call = ctx;
     struct tr_cluster *c = call->cluster;
+    err = truth(call, err, h2_code);
     if (h2_code != ~0u)
         TR_STAT_ADD(c->stats.resets_received, 1);
     /* The connection was lost before a byte of the request was written: another one takes it. */

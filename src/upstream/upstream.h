@@ -155,7 +155,8 @@ struct tr_ucall_events {
     void (*on_head)(void *ctx, unsigned http_status, const struct tr_headers *headers, bool end);
     void (*on_data)(void *ctx, struct tr_span data);
     /* err TR_OK: the stream ended properly (END_STREAM) and trailers has what came (may be empty);
-     * else why not. h2_code: the RST_STREAM code received, or ~0u. The call is gone after this. */
+     * else why not. DEADLINE: the backend cancelled the stream when deadline_ns had come. h2_code:
+     * the RST_STREAM code received, or ~0u. The call is gone after this. */
     void (*on_end)(void *ctx, enum tr_err err, uint32_t h2_code, const struct tr_headers *trailers);
     void (*on_writable)(void *ctx);
 };

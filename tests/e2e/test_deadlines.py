@@ -4,6 +4,8 @@ import time
 import pytest
 
 from env.build import wait_until
+from env.gateway import base_config
+from env.scripted import GRPC, Scripted
 
 TEST = "test.v1.EverythingService."
 
@@ -117,7 +119,6 @@ def test_max_stream_duration(connect, gateways, backend):
 def test_connecting_is_taken_from_the_deadline(start, backend, connect):
     """An address that never answers: the deadline passes before connect_timeout does."""
     import socket
-    from env.gateway import base_config
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -132,6 +133,25 @@ def test_connecting_is_taken_from_the_deadline(start, backend, connect):
         assert time.monotonic() - begin < 3
         for s in fill:
             s.close()
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["alone", "after_the_head"])
+def test_a_backend_that_cancels_the_stream_at_its_deadline_is_504(start, connect, head):
+    """As grpc-go does, which measures grpc-timeout with a clock of its own: whoever is first, it is the deadline that has passed."""
+    def script(conn, stream_id, request):
+        text = request.get("grpc-timeout")
+        time.sleep(max(0, int(text[:-1]) * {"n": 1e-9, "u": 1e-6, "m": 1e-3, "S": 1}[text[-1]] - 0.008))
+        if head:
+            conn.headers(stream_id, GRPC)
+        conn.reset(stream_id, 8)
+    server = Scripted(script)
+    gateway = start(base_config([server.endpoint], policies={"*": {"retry": {"attempts": 3, "on": ["UNAVAILABLE", "CANCELLED"]}}}))
+    http = connect(gateway)
+    for _ in range(5):
+        r = sleep(http, 1, [("x-request-timeout", "0.3")])
+        assert is_deadline(r) and r.json()["details"][0]["reason"] == "DEADLINE", r
+    assert len(server.requests) == 5
+    server.stop()
 
 
 def test_per_method_policies(connect, gateways, backend):

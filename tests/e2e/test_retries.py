@@ -189,6 +189,16 @@ def goaway(conn, stream_id, request):
     conn.close()
 
 
+def refused_after_headers(conn, stream_id, request):
+    conn.headers(stream_id, GRPC + [("x-attempt", "failed")])
+    conn.reset(stream_id, 7)  # which says that it has not been read
+
+
+def goaway_after_headers(conn, stream_id, request):
+    conn.headers(stream_id, GRPC + [("x-attempt", "failed")])
+    goaway(conn, stream_id, request)  # and so does this
+
+
 def says_attempt(conn, stream_id, request):
     conn.headers(stream_id, GRPC + [("x-attempt", "good"), ("x-previous", request.get("grpc-previous-rpc-attempts") or "none")])
     conn.data(stream_id, frame(b""))
@@ -197,7 +207,8 @@ def says_attempt(conn, stream_id, request):
 
 MAYBE_ACTED = {"status": status(), "listed_status": status(10), "headers_then_status": headers_then_status, "http_503": http_status(503),
                "http_503_with_body": http_status_with_body, "reset": reset(2), "reset_cancel": reset(8),
-               "reset_after_headers": reset_after_headers, "cut": cut, "cut_after_headers": cut_after_headers}
+               "reset_after_headers": reset_after_headers, "cut": cut, "cut_after_headers": cut_after_headers,
+               "refused_after_headers": refused_after_headers, "goaway_after_headers": goaway_after_headers}
 UNREAD = {"refused": reset(7), "goaway": goaway}
 
 

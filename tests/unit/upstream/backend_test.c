@@ -169,6 +169,48 @@ static void backend_resets_at_each_point(void **state)
     resets(true, true, 8, TR_ERR_UPSTREAM_RESET);
 }
 
+static void goaway_unprocessed(void)
+{
+    f_head(&out, 8, F_GOAWAY, 0, 0);
+    f_u32(&out, 0);
+    f_u32(&out, 0);
+}
+
+/* It has answered, so it has read: whatever it says, that was not refused unread. */
+static void backend_refuses_what_it_has_answered(void **state)
+{
+    (void)state;
+    resets(true, false, 7, TR_ERR_UPSTREAM_RESET);
+    struct test_call *tc = called();
+    put_headers(1, false, head_ok);
+    goaway_unprocessed();
+    reply();
+    ends_with(tc, TR_ERR_UPSTREAM_CLOSED);
+    finish();
+}
+
+/* Some servers enforce grpc-timeout by RST_STREAM(CANCEL). */
+static void backend_cancels_when_the_deadline_has_come(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t left_ms;
+        uint32_t code;
+        enum tr_err want;
+    } cases[] = {{10, 8, TR_ERR_DEADLINE},
+                 {-10, 8, TR_ERR_DEADLINE},
+                 {60000, 8, TR_ERR_UPSTREAM_RESET},
+                 {10, 2, TR_ERR_UPSTREAM_RESET}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct test_call *tc = called();
+        tc->call.deadline_ns = tr_loop_now_ns(w.loop) + (uint64_t)(cases[i].left_ms * 1000000);
+        f_code(&out, F_RST, 1, cases[i].code);
+        reply();
+        ends_with(tc, cases[i].want);
+        finish();
+    }
+}
+
 static void malformed(void (*make)(void), enum tr_err want)
 {
     struct test_call *tc = called();
@@ -241,13 +283,6 @@ static void trailers_too_large(void)
 static void idle_stream(void)
 {
     put_headers(7, false, head_ok);
-}
-
-static void goaway_unprocessed(void)
-{
-    f_head(&out, 8, F_GOAWAY, 0, 0);
-    f_u32(&out, 0);
-    f_u32(&out, 0);
 }
 
 static void pings(void)
@@ -367,6 +402,8 @@ int main(void)
         cmocka_unit_test(backend_ends_without_trailers),
         cmocka_unit_test(backend_answers_early),
         cmocka_unit_test(backend_resets_at_each_point),
+        cmocka_unit_test(backend_refuses_what_it_has_answered),
+        cmocka_unit_test(backend_cancels_when_the_deadline_has_come),
         cmocka_unit_test(backend_sends_what_is_malformed),
         cmocka_unit_test(backend_floods),
         cmocka_unit_test(backend_that_is_no_http2_server),
