@@ -16,11 +16,25 @@ static void count(_Atomic uint64_t *counter)
 /* ---- the request's bytes
  * ----------------------------------------------------------------------------- */
 
+/* per_try_timeout is the time of the backend: it begins when the backend may have all of the
+ * request. The answer to a client stream begins when the client likes. */
+static enum tr_err time_the_try(struct tr_exchange *x)
+{
+    uint64_t ns = x->policy->retry.per_try_timeout;
+    if (ns == 0 || x->streaming_in || !x->req_ended || x->call.progress == TR_PROGRESS_ANSWERED)
+        return TR_OK;
+    return tr_timer_start(&x->try_timer, ns);
+}
+
 void tr_attempt_commit(struct tr_exchange *x, bool end)
 {
+    bool ends = end && !x->req_ended;
     x->req_ended = x->req_ended || end;
-    if (x->call_open)
-        tr_ucall_commit(&x->call, end);
+    if (!x->call_open)
+        return;
+    tr_ucall_commit(&x->call, end);
+    if (ends)
+        (void)time_the_try(x); /* without memory for it the deadline still holds */
 }
 
 void tr_attempt_compact(struct tr_exchange *x)
@@ -90,16 +104,12 @@ static enum tr_err put_previous(struct tr_exchange *x)
 static enum tr_err begun(struct tr_exchange *x, bool first)
 {
     const struct tr_upstream *u = x->route->upstream;
-    uint64_t try_ns = x->policy->retry.per_try_timeout;
     x->call_open = true;
     if (first)
         tr_budget_earn(&u->shared->budget, &u->conf->budget);
     if (x->req_ended)
         tr_ucall_commit(&x->call, true);
-    /* the answer to a client stream begins when the client likes */
-    if (try_ns && !x->streaming_in)
-        return tr_timer_start(&x->try_timer, try_ns);
-    return TR_OK;
+    return time_the_try(x);
 }
 
 enum tr_err tr_exchange_acquire(struct tr_exchange *x)

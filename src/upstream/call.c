@@ -69,9 +69,13 @@ void tr_ucall_report(struct tr_ucall *call, int grpc_code, bool ours)
         report(call, is_failure(grpc_code, ours));
 }
 
-/* Was the deadline one that a working backend could have kept? */
+/* Was the deadline one that a working backend could have kept? Not when the client had not said all
+ * that it had to say: calls of which nothing comes but the head would open the breaker for all
+ * others. What the backend does not read is its own affair. */
 static bool was_patient(const struct tr_ucall *call)
 {
+    if (!call->req_end && call->req_pos >= call->req_ready)
+        return false;
     return !call->hasty || tr_cluster_now(call->cluster) - call->start_ns >= TR_CALL_PATIENCE_NS;
 }
 

@@ -32,7 +32,8 @@
  * must report with tr_ucall_report before tr_ucall_cancel; a call that is cancelled without a
  * report (the client left) counts neither way. Failures are UNAVAILABLE, INTERNAL, UNKNOWN, our
  * DEADLINE_EXCEEDED, resets, lost connections, failed connects and malformed answers; the rest,
- * other statuses of the backend included, is success.
+ * other statuses of the backend included, is success. A deadline that comes before the client has
+ * finished its request says nothing.
  *  8. An endpoint is *blocked* while it is ejected or fails its health check: it gets no calls.
  * When no endpoint is left that is neither blocked nor down, the blocked ones are used (*panic*).
  */

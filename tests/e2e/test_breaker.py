@@ -6,6 +6,7 @@ import pytest
 from env.build import wait_until
 from env.faulty import DIALECTS, backends, client  # noqa: F401  fixtures too
 from env.gateway import base_config
+from env.http2 import H2
 
 
 def config(*endpoints, policies=None, workers=1, **breaker):
@@ -94,6 +95,26 @@ def test_a_clients_own_deadline_counts_when_it_left_time(start, backends, timeou
         assert opened(gateway) == 1
     else:  # what a busy machine kept for 50 ms may count
         assert opened(gateway) == 0 or gateway.metric("transom_request_duration_seconds_sum") > 0.15
+
+
+@pytest.mark.parametrize("path", ["Echo", "Up", "Bidi"])
+@pytest.mark.parametrize("timeout", ["client", "per_try"])
+def test_a_client_that_does_not_finish_its_request_does_not_count(start, backends, path, timeout):
+    """Else anybody could open the breaker for all others by calls of which nothing comes but the head."""
+    b, = backends()
+    retry = {"retry": {"attempts": 2, "on": ["UNAVAILABLE"], "per_try_timeout": "100ms"}} if timeout == "per_try" else {}
+    gateway = start(config(b.endpoint, minimum_requests=3, policies={"*": {"timeout": "500ms", "max_stream_duration": "500ms", **retry}}))
+    with H2(gateway.port, timeout=20) as http:
+        assert http.request("GET", "/test/v1/echo/a").status == 200  # connected
+        head = [("content-type", "application/grpc"), ("te", "trailers"), *([("grpc-timeout", "200m")] if timeout == "client" else [])]
+        streams = [http.start("POST", f"/test.v1.EverythingService/{path}", head, end=False) for _ in range(6)]
+        for s in streams:
+            r = s.finish(20)
+            assert (r.trailer("grpc-status") or r.header("grpc-status")) == "4", r
+        assert http.request("GET", "/test/v1/echo/a").status == 200
+    assert opened(gateway) == 0
+    if timeout == "per_try":
+        assert gateway.metric("transom_upstream_try_timeouts_total", upstream="main") == 0
 
 
 def test_connect_errors_count(start, client):
