@@ -1,5 +1,7 @@
 /* CORS: preflights are answered here, before authentication; every answer under a policy gets its
  * headers in on_response, whoever gives it (SPEC §10, the Fetch standard §3.2). */
+#include "filters/cors.h"
+
 #include "base/alloc.h"
 #include "base/num.h"
 #include "filters/cors_origin.h"
@@ -145,6 +147,12 @@ static bool allows(const struct cors *cors, struct tr_span origin)
     return cors->any;
 }
 
+bool tr_cors_allows(const struct tr_policy *policy, struct tr_span origin)
+{
+    const struct cors *cors = policy->slots[TR_POLICY_CORS];
+    return cors && allows(cors, origin);
+}
+
 static enum tr_err add(struct tr_exchange *x, struct tr_span name, struct tr_span value)
 {
     return tr_exchange_header(x, name, value, TR_TOKEN_NONE);
@@ -186,11 +194,20 @@ static void drop_access_control(struct tr_headers *h)
     h->count = kept;
 }
 
+/* What the preflight asks for; empty where that is no method, though a route of any may match it.
+ */
+static struct tr_span asked_method(const struct tr_exchange *x)
+{
+    const struct tr_header *asked =
+        tr_headers_find_name(&x->hs->head.headers, TR_SPAN("access-control-request-method"));
+    return tr_http_is_token(asked->value) ? asked->value : TR_SPAN("");
+}
+
 static enum tr_err answer_headers(struct tr_exchange *x, const struct cors *cors)
 {
     const struct tr_header *origin = origin_of(x);
     enum tr_err err = vary(x, TR_SPAN("Origin"));
-    if (err || !origin || !allows(cors, origin->value))
+    if (err || !origin || !allows(cors, origin->value) || (x->preflight && !asked_method(x).len))
         return err;
     err = add(x, TR_SPAN("access-control-allow-origin"), cors->any ? TR_SPAN("*") : origin->value);
     if (!err && cors->credentials)
@@ -265,14 +282,6 @@ static enum tr_err allow_headers(struct tr_exchange *x, const struct cors *cors)
     return add(x, TR_SPAN("access-control-allow-headers"), names);
 }
 
-/* A route of any method matches what is none, which nobody should be told. */
-static struct tr_span asked_method(const struct tr_exchange *x)
-{
-    const struct tr_header *asked =
-        tr_headers_find_name(&x->hs->head.headers, TR_SPAN("access-control-request-method"));
-    return asked->value;
-}
-
 static enum tr_err preflight(struct tr_exchange *x, const struct cors *cors, struct tr_span asked,
                              struct tr_span origin)
 {
@@ -291,7 +300,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
         return TR_CONTINUE;
     const struct tr_header *origin = origin_of(x);
     struct tr_span method = asked_method(x);
-    bool allowed = origin && allows(cors, origin->value) && method.len && tr_http_is_token(method);
+    bool allowed = origin && allows(cors, origin->value) && method.len;
     tr_tally_count(tally, allowed);
     enum tr_err err = allowed ? preflight(x, cors, method, origin->value) : TR_OK;
     if (!err)

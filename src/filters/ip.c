@@ -1,4 +1,6 @@
 /* Rules on the client's address: `ip` of a policy, compiled to sorted networks. */
+#include "filters/ip.h"
+
 #include "base/alloc.h"
 #include "filters/registry.h"
 #include "filters/report.h"
@@ -73,6 +75,12 @@ static bool may_ask(const struct rules *rules, const struct tr_ip *ip)
     if (ip && tr_ip_set_has(&rules->deny, ip))
         return false;
     return rules->allow.count == 0 || (ip && tr_ip_set_has(&rules->allow, ip));
+}
+
+bool tr_ip_may_ask(const struct tr_policy *policy, const struct tr_ip *ip)
+{
+    const struct rules *rules = policy->slots[TR_POLICY_IP];
+    return !rules || may_ask(rules, ip);
 }
 
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)

@@ -3,6 +3,7 @@
 #include "filters/authz.h"
 #include "gateway/args.h"
 #include "gateway/cmd.h"
+#include "gateway/explain_policy.h"
 #include "http/coding.h"
 #include "pipeline/accept.h"
 #include "pipeline/deadline.h"
@@ -97,6 +98,9 @@ static int find_route(struct explain *e)
     enum tr_err err = tr_path_check(e->head.path, &e->st);
     if (err)
         return refused(e, err);
+    int status;
+    if (tr_explain_preflight(e->snap, &e->head, &status))
+        return status;
     tr_router_match(e->snap->router, e->head.method, e->head.method_text, e->head.path, &e->match);
     if (e->match.result == TR_MATCH_FOUND) {
         e->route = e->match.target;
@@ -378,7 +382,8 @@ static int describe(struct explain *e, const char *data)
     (void)printf("route: %.*s %.*s\nmethod: %.*s%s\n", (int)r->verb.len, r->verb.ptr,
                  (int)r->template_text.len, r->template_text.ptr, (int)r->rpc->full_name.len,
                  r->rpc->full_name.ptr, r->native ? " (native gRPC)" : "");
-    int status = print_identity(e);
+    int status = tr_explain_ip(e->snap, r->policy, &e->head);
+    status |= print_identity(e);
     enum tr_err err = TR_OK;
     if (!r->native)
         err = build_messages(e, data ? tr_span_cstr(data) : TR_SPAN(""));
@@ -389,6 +394,7 @@ static int describe(struct explain *e, const char *data)
         return refused(e, err);
     (void)printf("policy:\n");
     tr_policy_sources(e->snap->policies, r->rpc->full_name, print_key, NULL);
+    tr_explain_failures(e->snap, r->policy);
     if (deadline)
         (void)printf("deadline: %g s after the first byte\n", (double)(deadline - 1) / 1e9);
     if (r->policy->retry.attempts > 1)

@@ -128,7 +128,7 @@ def test_a_preflight_for_a_method_that_is_not_routed(http, backend):
 def test_what_is_no_method_is_not_allowed(http, backend, method):
     """Where a route takes any verb."""
     r = ask(http, "/test/v1/any-verb/x", method)
-    assert r.status == 204 and "access-control-allow-methods" not in cors(r)
+    assert r.status == 204 and cors(r) == {}
     assert cors(ask(http, "/test/v1/any-verb/x", "CHECKOUT"))["access-control-allow-methods"].startswith("CHECKOUT, ")
 
 
