@@ -40,6 +40,12 @@ bool tr_ip_parse_hop(struct tr_span text, struct tr_ip *ret_ip);
 bool tr_ip_from_sockaddr(const struct sockaddr *addr, struct tr_ip *ret_ip);
 /* Into out, in the form of RFC 5952; returns the span. */
 struct tr_span tr_ip_print(char out[TR_IP_TEXT_MAX], const struct tr_ip *ip);
+/* What one client may be taken to hold: an IPv4 address, or the first 64 bits of an IPv6 one, since
+ * a network of that size is the least that anybody is given (RFC 6177 §2). 4 or 8 bytes of ip. */
+static inline struct tr_span tr_ip_site(const struct tr_ip *ip)
+{
+    return tr_span((const char *)ip->bytes, ip->v4 ? 4 : 8);
+}
 /* First by family, then by bytes. */
 int tr_ip_cmp(const struct tr_ip *a, const struct tr_ip *b);
 

@@ -183,14 +183,14 @@ static void challenge(struct tr_exchange *x, const struct tr_authn_policy *p,
                               TR_TOKEN_NONE);
 }
 
-/* ---- failures of one address
- * --------------------------------------------------------------------------------- */
+/* ---- failures of one address ----------------------------------------------------------------- */
 
 static struct tr_quota_ask failure_ask(const struct tr_authn_worker *w, struct tr_exchange *x)
 {
     const struct tr_cfg_authentication *cfg = w->conf->cfg;
+    const struct tr_ip *ip = tr_client_addr(x);
     return (struct tr_quota_ask){.gcra = tr_gcra_make(cfg->max_failures, cfg->failure_window, 0),
-                                 .key = tr_client_addr_text(x)};
+                                 .key = ip ? tr_ip_site(ip) : TR_SPAN("")};
 }
 
 static uint64_t since_origin(const struct tr_authn_worker *w, const struct tr_exchange *x)
@@ -228,9 +228,7 @@ static enum tr_verdict refuse_limited(struct tr_exchange *x, struct tr_authn_wor
     return TR_FAIL;
 }
 
-/* ---- the hooks
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the hooks ------------------------------------------------------------------------------- */
 
 static void on_keys(struct tr_jwks_waiter *waiter)
 {

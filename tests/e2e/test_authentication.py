@@ -389,6 +389,17 @@ def test_failures_of_one_address_are_bounded(start, connect, backend, keys):
     assert [ask(http, None, b).status for _ in range(5)] == [401] * 5  # asking without is no failure
 
 
+def test_failures_of_one_network_of_ipv6_count_together(start, connect, backend, keys):
+    c = with_tokens(keys, backend)
+    c["authentication"].update(max_failures=3, failure_window="3600s")
+    c["trusted_hops"] = 1
+    http = connect(start(c))
+    def refused(address):
+        return ask(http, "x.y.z", [("x-forwarded-for", address)]).status
+    assert [refused(f"2001:db8:0:1:{n:x}::{n:x}") for n in range(1, 6)] == [401, 401, 401, 429, 429]
+    assert refused("2001:db8:0:2::1") == 401
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,23 @@ static void ip_hop_takes_brackets_and_ports(void **state)
     check_hop("unknown", NULL);
 }
 
+static bool same_site(const char *a, const char *b)
+{
+    struct tr_ip x, y;
+    assert_true(tr_ip_parse(tr_span_cstr(a), &x) && tr_ip_parse(tr_span_cstr(b), &y));
+    return tr_span_eq(tr_ip_site(&x), tr_ip_site(&y));
+}
+
+static void ip_site_is_an_address_or_64_bits(void **state)
+{
+    (void)state;
+    assert_true(same_site("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"));
+    assert_false(same_site("2001:db8:1:2::1", "2001:db8:1:3::1"));
+    assert_true(same_site("192.0.2.1", "::ffff:192.0.2.1"));
+    assert_false(same_site("192.0.2.1", "192.0.2.2"));
+    assert_false(same_site("192.0.2.1", "c000:201::")); /* the same bytes */
+}
+
 static void ip_comes_from_socket_addresses(void **state)
 {
     struct sockaddr_storage ss = {0};
@@ -220,6 +237,7 @@ int main(void)
         cmocka_unit_test(ip_takes_mapped_v6_for_v4),
         cmocka_unit_test(ip_refuses_what_is_no_address),
         cmocka_unit_test(ip_hop_takes_brackets_and_ports),
+        cmocka_unit_test(ip_site_is_an_address_or_64_bits),
         cmocka_unit_test(ip_comes_from_socket_addresses),
         cmocka_unit_test(ip_net_matches_its_prefix),
         cmocka_unit_test(ip_net_refuses_mistakes),
