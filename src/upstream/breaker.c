@@ -7,10 +7,13 @@
 #define UNTIL_BITS 42
 #define GEN_MASK   ((1u << GEN_BITS) - 1)
 
-/* ticket: the generation, and whether it is a probe. */
+/* ticket: whether it is a probe (1 bit), a bit that is 0, the round of probes (10), the generation
+ * (20). */
 #define TICKET_PROBE (1u << 31)
+#define ROUND_MASK   0x3FFu
 
-/* probes: generation (32), let through (16), succeeded (16). */
+/* probes: generation (20), round (12), let through in this round (16), succeeded in all (16). */
+#define ROUND_BITS 12
 
 /* slice: its number (24), calls (20), failures (20). */
 #define COUNT_BITS 20
@@ -39,9 +42,25 @@ static uint64_t until_of(uint64_t state)
     return state & (((uint64_t)1 << UNTIL_BITS) - 1);
 }
 
-static uint64_t pack_probes(uint32_t gen, uint32_t out, uint32_t good)
+static uint64_t pack_probes(uint32_t gen, uint32_t round, uint32_t out, uint32_t good)
 {
-    return (uint64_t)gen << 32 | (uint64_t)out << 16 | good;
+    return (uint64_t)(gen << ROUND_BITS | (round & ROUND_MASK)) << 32 | (uint64_t)out << 16 | good;
+}
+static uint32_t probes_gen(uint64_t probes)
+{
+    return (uint32_t)(probes >> 32) >> ROUND_BITS;
+}
+static uint32_t probes_round(uint64_t probes)
+{
+    return (uint32_t)(probes >> 32) & ROUND_MASK;
+}
+static uint32_t probes_out(uint64_t probes)
+{
+    return (uint32_t)probes >> 16;
+}
+static uint32_t probes_good(uint64_t probes)
+{
+    return (uint32_t)probes & 0xFFFF;
 }
 
 /* ---- the window
@@ -101,12 +120,19 @@ void tr_breaker_window(const struct tr_breaker *b, const struct tr_breaker_conf 
 /* ---- changes of state
  * --------------------------------------------------------------------------- */
 
+/* A new generation, unless somebody else began it. A new round of probes, which may come between,
+ * is none. */
 static bool change(struct tr_breaker *b, uint64_t from, enum tr_breaker_state kind,
                    uint64_t until_ms)
 {
-    return atomic_compare_exchange_strong_explicit(&b->state, &from,
-                                                   pack_state(kind, gen_of(from) + 1, until_ms),
-                                                   memory_order_acq_rel, memory_order_relaxed);
+    uint64_t now = from;
+    while (gen_of(now) == gen_of(from)) {
+        if (atomic_compare_exchange_weak_explicit(&b->state, &now,
+                                                  pack_state(kind, gen_of(from) + 1, until_ms),
+                                                  memory_order_acq_rel, memory_order_relaxed))
+            return true;
+    }
+    return false;
 }
 
 static bool open_it(struct tr_breaker *b, const struct tr_breaker_conf *conf, uint64_t from,
@@ -138,22 +164,44 @@ static bool later(uint32_t a, uint32_t b)
 }
 
 /* One of the probes of a half-open generation. */
-static bool take_probe(struct tr_breaker *b, uint32_t max, uint32_t gen)
+static bool take_probe(struct tr_breaker *b, uint32_t max, uint32_t gen, uint32_t *ret_ticket)
 {
     uint64_t p = atomic_load_explicit(&b->probes, memory_order_relaxed);
     for (;;) {
-        uint32_t out = 1, good = 0;
-        if ((uint32_t)(p >> 32) == gen) {
-            out = ((uint32_t)p >> 16) + 1;
-            good = (uint32_t)p & 0xFFFF;
+        uint32_t round = 0, out = 1, good = 0;
+        if (p && probes_gen(p) == gen) {
+            round = probes_round(p);
+            out = probes_out(p) + 1;
+            good = probes_good(p);
             if (out > max)
                 return false;
-        } else if (p && later((uint32_t)(p >> 32), gen)) {
+        } else if (p && later(probes_gen(p), gen)) {
             return false; /* the state went on while we looked */
         }
-        if (atomic_compare_exchange_weak_explicit(&b->probes, &p, pack_probes(gen, out, good),
-                                                  memory_order_relaxed, memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&b->probes, &p,
+                                                  pack_probes(gen, round, out, good),
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+            *ret_ticket = TICKET_PROBE | round << GEN_BITS | gen;
             return true;
+        }
+    }
+}
+
+/* Half-open without a decision for as long as it was open: its probes take their time. Others are
+ * let through in place of those that have not ended; what the late ones will say counts still, else
+ * calls that all take longer than that would never close it. */
+static void next_round(struct tr_breaker *b, uint64_t from, uint64_t until_ms)
+{
+    uint64_t next = pack_state(TR_BREAKER_HALF_OPEN, gen_of(from), until_ms);
+    if (!atomic_compare_exchange_strong_explicit(&b->state, &from, next, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return; /* another thread did it */
+    uint64_t p = atomic_load_explicit(&b->probes, memory_order_relaxed);
+    while (probes_gen(p) == gen_of(next) &&
+           !atomic_compare_exchange_weak_explicit(
+               &b->probes, &p,
+               pack_probes(gen_of(next), probes_round(p) + 1, probes_good(p), probes_good(p)),
+               memory_order_relaxed, memory_order_relaxed)) {
     }
 }
 
@@ -166,14 +214,16 @@ bool tr_breaker_admit(struct tr_breaker *b, const struct tr_breaker_conf *conf, 
         return true;
     }
     if (now_ns / MS >= until_of(state)) {
-        /* open for long enough, or half-open without a decision: a new round of probes */
-        (void)change(b, state, TR_BREAKER_HALF_OPEN, (now_ns + conf->open_for_ns) / MS + 1);
+        uint64_t until_ms = (now_ns + conf->open_for_ns) / MS + 1;
+        if (kind_of(state) == TR_BREAKER_OPEN)
+            (void)change(b, state, TR_BREAKER_HALF_OPEN, until_ms);
+        else
+            next_round(b, state, until_ms);
         state = atomic_load_explicit(&b->state, memory_order_acquire);
     }
-    if (kind_of(state) == TR_BREAKER_HALF_OPEN && take_probe(b, conf->probes, gen_of(state))) {
-        *ret_ticket = gen_of(state) | TICKET_PROBE;
+    if (kind_of(state) == TR_BREAKER_HALF_OPEN &&
+        take_probe(b, conf->probes, gen_of(state), ret_ticket))
         return true;
-    }
     if (kind_of(state) == TR_BREAKER_CLOSED) {
         *ret_ticket = gen_of(state);
         return true;
@@ -189,11 +239,11 @@ static void probe_succeeded(struct tr_breaker *b, const struct tr_breaker_conf *
 {
     uint64_t p = atomic_load_explicit(&b->probes, memory_order_relaxed);
     do {
-        if ((uint32_t)(p >> 32) != gen_of(state))
+        if (probes_gen(p) != gen_of(state) || probes_good(p) == 0xFFFF)
             return;
     } while (!atomic_compare_exchange_weak_explicit(&b->probes, &p, p + 1, memory_order_relaxed,
                                                     memory_order_relaxed));
-    if (((uint32_t)p & 0xFFFF) + 1 >= conf->probes)
+    if (probes_good(p) + 1 >= conf->probes)
         close_it(b, state);
 }
 
@@ -225,14 +275,20 @@ bool tr_breaker_report(struct tr_breaker *b, const struct tr_breaker_conf *conf,
 
 void tr_breaker_abandon(struct tr_breaker *b, uint32_t ticket)
 {
-    if (ticket == TR_BREAKER_NO_TICKET || !(ticket & TICKET_PROBE))
+    if (!tr_breaker_is_probe(ticket))
         return;
     uint64_t p = atomic_load_explicit(&b->probes, memory_order_relaxed);
     do {
-        if ((uint32_t)(p >> 32) != (ticket & GEN_MASK) || ((uint32_t)p >> 16) == 0)
-            return;
+        if (probes_gen(p) != (ticket & GEN_MASK) ||
+            probes_round(p) != (ticket >> GEN_BITS & ROUND_MASK) || probes_out(p) == 0)
+            return; /* its slot is gone */
     } while (!atomic_compare_exchange_weak_explicit(&b->probes, &p, p - (1u << 16),
                                                     memory_order_relaxed, memory_order_relaxed));
+}
+
+bool tr_breaker_is_probe(uint32_t ticket)
+{
+    return ticket != TR_BREAKER_NO_TICKET && (ticket & TICKET_PROBE);
 }
 
 enum tr_breaker_state tr_breaker_state(const struct tr_breaker *b)

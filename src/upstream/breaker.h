@@ -8,8 +8,9 @@
  *
  * Contract: each admitted call gives its ticket back once: tr_breaker_report, or tr_breaker_abandon
  * when nothing is known of the backend (the client left, a limit of ours refused it), which frees
- * the slot of a probe. Half-open that is not decided within `open_for` (its probes are long
- * streams) lets as many probes through again.
+ * the slot of a probe. Half-open that is not decided within `open_for` (its probes take longer)
+ * begins another *round*: others are let through in place of those that have not ended. What any
+ * probe of the generation says counts.
  *
  * Thread: any; zeroed is closed. The state is one word, changed by compare-and-swap; the window is
  * exact but for calls that end while a slice begins, which may be counted in the new one. See
@@ -51,6 +52,7 @@ bool tr_breaker_admit(struct tr_breaker *b, const struct tr_breaker_conf *conf, 
 bool tr_breaker_report(struct tr_breaker *b, const struct tr_breaker_conf *conf, uint32_t ticket,
                        bool failure, uint64_t now_ns, uint32_t random);
 void tr_breaker_abandon(struct tr_breaker *b, uint32_t ticket);
+bool tr_breaker_is_probe(uint32_t ticket);
 
 enum tr_breaker_state tr_breaker_state(const struct tr_breaker *b);
 /* Until a call may be let through; 0 when closed. */

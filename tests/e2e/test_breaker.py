@@ -1,5 +1,6 @@
 """The circuit breaker of an upstream, in both dialects."""
 import socket
+import time
 
 import pytest
 
@@ -188,6 +189,53 @@ def test_a_probe_that_is_cancelled_gives_its_slot_back(start, backends, client):
     wait_until("it was cancelled", lambda: b.calls[-1].ended.is_set(), 20)
     wait_until("another one closes it", lambda: c.echo().code == 0, 20)
     assert state(gateway) == 0
+
+
+def test_a_stream_that_has_begun_is_a_probe_that_succeeded(start, backends):
+    """Else an upstream of long streams would stay half-open for as long as they last."""
+    b, = backends()
+    gateway = start(config(b.endpoint, open_for="200ms", probes=1, minimum_requests=3))
+    c = DIALECTS["rest"](gateway)
+    b.fault = 14
+    for _ in range(3):
+        c.echo()
+    assert opened(gateway) == 1
+    b.fault = None
+    with H2(gateway.port, timeout=20) as http:
+        def begun():
+            stream = http.start("GET", "/test/v1/stream?count=2", [("x-test-hold-after", "1"), ("accept", "application/x-ndjson")])
+            return stream if stream.read_head(20).status == 200 else None
+        streams = []
+        wait_until("a stream is let through", lambda: streams.append(begun()) or streams[-1], 20)
+        wait_until("it has closed the breaker", lambda: state(gateway) == 0, 20)
+        assert [c.echo().code for _ in range(5)] == [0] * 5
+        b.release("after")
+        assert streams[-1].finish(20).text.count("\n") == 2
+    assert opened(gateway) == 1
+    c.close()
+
+
+def test_it_closes_though_every_answer_takes_longer_than_open_for(start, backends):
+    b, = backends()
+    gateway = start(config(b.endpoint, open_for="150ms", probes=2, minimum_requests=3))
+    c = DIALECTS["rest"](gateway)
+    b.fault = 14
+    for _ in range(3):
+        c.echo()
+    b.fault, b.delay = None, 0.5
+    with H2(gateway.port, timeout=20) as http:
+        streams = []
+
+        def closes():
+            streams.append(http.start("GET", "/test/v1/echo/a"))
+            time.sleep(0.02)
+            return state(gateway) == 0
+        wait_until("it closes", closes, 20)
+        assert opened(gateway) == 1
+        b.delay = 0
+        for s in streams:
+            s.finish(20)
+    c.close()
 
 
 def test_workers_share_it(start, backends):

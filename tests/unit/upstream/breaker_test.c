@@ -191,11 +191,53 @@ static void breaker_tries_anew_when_probes_do_not_end(void **state)
     assert_true(refused());
     tr_breaker_abandon(&b, old[0]); /* of another round: no slot of this one */
     assert_true(refused());
-    (void)tr_breaker_report(&b, &conf, old[1], true, now, MID);
-    assert_int_equal(tr_breaker_state(&b), TR_BREAKER_HALF_OPEN);
+    tr_breaker_abandon(&b, probes[0]);
+    probes[0] = admit();
+    assert_true(refused());
     for (int i = 0; i < 3; i++)
         (void)tr_breaker_report(&b, &conf, probes[i], false, now, MID);
     assert_int_equal(tr_breaker_state(&b), TR_BREAKER_CLOSED);
+    assert_false(tr_breaker_report(&b, &conf, old[1], true, now, MID)); /* of another time */
+    assert_int_equal(tr_breaker_state(&b), TR_BREAKER_CLOSED);
+}
+
+/* A backend whose every answer takes longer than open_for. */
+static void breaker_closes_by_probes_that_take_longer_than_a_round(void **state)
+{
+    (void)state;
+    open_it();
+    now += 5001 * MS;
+    uint32_t first[3] = {admit(), admit(), admit()};
+    now += 5001 * MS;
+    uint32_t second[2] = {admit(), admit()};
+    (void)tr_breaker_report(&b, &conf, first[0], false, now, MID);
+    (void)tr_breaker_report(&b, &conf, first[1], false, now, MID);
+    assert_int_equal(tr_breaker_state(&b), TR_BREAKER_HALF_OPEN);
+    now += 5001 * MS; /* what succeeded is not asked for again */
+    (void)admit();
+    assert_true(refused());
+    (void)tr_breaker_report(&b, &conf, second[0], false, now, MID);
+    assert_int_equal(tr_breaker_state(&b), TR_BREAKER_CLOSED);
+    (void)tr_breaker_report(&b, &conf, second[1], true, now, MID);
+    assert_int_equal(tr_breaker_state(&b), TR_BREAKER_CLOSED);
+}
+
+/* A backend that hangs: each probe fails by a deadline that is later than open_for. */
+static void breaker_opens_again_by_a_late_probe(void **state)
+{
+    (void)state;
+    open_it();
+    now += 5001 * MS;
+    uint32_t first = admit();
+    for (int round = 0; round < 3000; round++) { /* rounds wrap */
+        now += 5001 * MS;
+        (void)admit();
+    }
+    assert_int_equal(tr_breaker_state(&b), TR_BREAKER_HALF_OPEN);
+    assert_true(tr_breaker_report(&b, &conf, first, true, now, MID));
+    assert_int_equal(tr_breaker_state(&b), TR_BREAKER_OPEN);
+    assert_true(refused());
+    assert_int_equal(b.opened, 2);
 }
 
 static void breaker_does_not_count_calls_of_before(void **state)
@@ -380,6 +422,8 @@ int main(void)
         cmocka_unit_test_setup(breaker_opens_again_when_a_probe_fails, setup),
         cmocka_unit_test_setup(breaker_gives_the_slot_of_a_cancelled_probe_back, setup),
         cmocka_unit_test_setup(breaker_tries_anew_when_probes_do_not_end, setup),
+        cmocka_unit_test_setup(breaker_closes_by_probes_that_take_longer_than_a_round, setup),
+        cmocka_unit_test_setup(breaker_opens_again_by_a_late_probe, setup),
         cmocka_unit_test_setup(breaker_does_not_count_calls_of_before, setup),
         cmocka_unit_test_setup(breaker_ignores_calls_without_a_ticket, setup),
         cmocka_unit_test_setup(breaker_keeps_the_ratio_when_a_slice_is_full, setup),
