@@ -25,7 +25,7 @@ struct tr_gcra_result tr_gcra_ask(const struct tr_gcra *g, uint64_t tat, uint64_
     uint64_t owed = tat > now ? tat - now : 0, price;
     bool fits =
         !__builtin_mul_overflow(g->interval, (uint64_t)cost, &price) && price <= g->capacity;
-    if (fits && owed <= g->capacity - price) {
+    if (fits && (owed <= g->capacity - price || cost == 0)) {
         r.allowed = true;
         owed += price;
     } else {

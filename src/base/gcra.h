@@ -41,7 +41,8 @@ static inline uint64_t tr_gcra_ticks(uint64_t ns)
 }
 
 /* What a request of `cost` at `now` (ticks) makes of a counter whose TAT is `tat` (0 or in the
- * past: idle). *ret_tat is set also when it is refused: to what it was, or now. */
+ * past: idle). Cost 0 always passes, also when more is owed than this capacity: by a greater one.
+ * *ret_tat is set also when it is refused: to what it was, or now. */
 struct tr_gcra_result tr_gcra_ask(const struct tr_gcra *g, uint64_t tat, uint64_t now,
                                   uint32_t cost, uint64_t *ret_tat);
 

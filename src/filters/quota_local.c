@@ -277,6 +277,8 @@ bool tr_quota_local_check(struct tr_quota_local *table, struct tr_quota_ask *ask
     publish(table, now);
     for (uint32_t i = 0; i < count; i++)
         place(table, &asks[i]);
+    if (cost == 0) /* free: it makes no counter, and puts none out of its place */
+        return peek(table, asks, count, cost, now);
     /* a request that is refused charges nothing, not even for a moment, unless it was a race */
     if (count > 1 && !peek(table, asks, count, cost, now))
         return false;

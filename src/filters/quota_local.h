@@ -44,7 +44,8 @@ enum tr_err tr_quota_local_new(uint32_t entries, uint64_t seed,
 void tr_quota_local_free(struct tr_quota_local *table);
 
 /* Charges `cost` to each of the count (at most TR_QUOTA_MAX) quotas, or to none. true: admitted.
- * Each result tells what is left; of a refused request only those with allowed false refused it. */
+ * Cost 0 always passes, and makes no counter. Each result tells what is left; of a refused request
+ * only those with allowed false refused it. */
 bool tr_quota_local_check(struct tr_quota_local *table, struct tr_quota_ask *asks, uint32_t count,
                           uint32_t cost, uint64_t now_ns);
 /* Whether it would be admitted now; charges nothing and makes no counter. */

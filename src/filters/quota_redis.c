@@ -6,24 +6,31 @@
 #define TAG        "{transom}:"
 #define ARGS_EACH  5
 #define LONGEST_US (UINT64_C(1) << 51)
+#define ANY_US     (UINT64_C(1) << 53) /* no counter owes so much */
 #define NS_PER_US  1000u
 #define KEY_MAX    ((size_t)64 * 1024)
 
 /* For each key: den, the price and the room (what may be owed before it), both in whole
  * microseconds and a fraction over den. Gives back whether it charged, then for each key what is
  * owed after. First it looks at all keys, then it charges, and nothing runs in between. A counter
- * outlives what it owes by a second, so that one which is still owed never expires early. */
+ * outlives what it owes by a second, so that one which is still owed never expires early.
+ *
+ * A counter is its TAT, and when it was written. Time that is before that tells that the clock was
+ * set back: then nothing is known to be paid since, and the counter is moved to the new time, also
+ * by a request that is refused. */
 const struct tr_span tr_quota_redis_script = TR_SPAN_INIT(
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000000 + t[2]\n"
-    "local owed, part, ok = {}, {}, 1\n"
+    "local owed, part, back, ok = {}, {}, {}, 1\n"
     "for i, key in ipairs(KEYS) do\n"
     "  local a, o, f = 5 * i - 4, 0, 0\n"
     "  local v = redis.call('GET', key)\n"
     "  if v then\n"
-    "    local tat, frac, den = string.match(v, '^(%d+) (%d+) (%d+)$')\n"
+    "    local tat, frac, den, at = string.match(v, '^(%d+) (%d+) (%d+) (%d+)$')\n"
     "    if not tat then return redis.error_reply('ERR not a counter of a quota') end\n"
-    "    o, f = tonumber(tat) - now, tonumber(frac)\n"
+    "    at = tonumber(at)\n"
+    "    back[i] = at > now\n"
+    "    o, f = tonumber(tat) - math.max(now, at), tonumber(frac)\n"
     "    if den ~= ARGV[a] and f > 0 then o, f = o + 1, 0 end\n"
     "    if o < 0 then o, f = 0, 0 end\n"
     "  end\n"
@@ -34,11 +41,15 @@ const struct tr_span tr_quota_redis_script = TR_SPAN_INIT(
     "local r = {ok}\n"
     "for i, key in ipairs(KEYS) do\n"
     "  local a, o, f = 5 * i - 4, owed[i], part[i]\n"
-    "  if ok == 1 then\n"
-    "    local den = tonumber(ARGV[a])\n"
-    "    o, f = o + tonumber(ARGV[a + 1]), f + tonumber(ARGV[a + 2])\n"
+    "  local den, price, price_part = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), tonumber(ARGV[a + "
+    "2])\n"
+    "  local charge = ok == 1 and price + price_part > 0\n"
+    "  if charge then\n"
+    "    o, f = o + price, f + price_part\n"
     "    if f >= den then o, f = o + 1, f - den end\n"
-    "    redis.call('SET', key, string.format('%.0f %.0f %.0f', now + o, f, den),\n"
+    "  end\n"
+    "  if charge or back[i] then\n"
+    "    redis.call('SET', key, string.format('%.0f %.0f %.0f %.0f', now + o, f, den, now),\n"
     "               'PX', string.format('%.0f', math.floor(o / 1000) + 1000))\n"
     "  end\n"
     "  r[2 * i], r[2 * i + 1] = o, f\n"
@@ -139,6 +150,8 @@ static enum tr_err encode(struct tr_kv_call *call, struct tr_buf *out)
                 err = tr_kv_put(out, k == 2 ? TR_SPAN("-1") : TR_SPAN("0"));
             continue;
         }
+        if (c->cost == 0) /* passes also when more is owed than this limit would let be */
+            room = units(r, ANY_US, 0);
         err = put_pair(out, r, price);
         if (!err)
             err = put_pair(out, r, room);

@@ -9,7 +9,8 @@
  *     denominator of window/limit in microseconds, so nothing is rounded. Each number stays below
  * 2^53, what a Lua number holds exactly: windows and bursts whose capacity is longer than 2^51
  *     microseconds (71 years) are cut to that. When the limit of a counter changes its fraction is
- *     rounded up once, by less than a microsecond.
+ *     rounded up once, by less than a microsecond. When the store's clock is set back, what was
+ * owed at the last charge is owed still, and no longer. Cost 0 always passes and makes no counter.
  *  3. Keys are "{transom}:" and what is given: one hash tag, so that a Redis Cluster has all of
  * them in one slot. They expire when they are idle.
  *  4. The keys of one check must differ from one another.

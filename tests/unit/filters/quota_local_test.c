@@ -79,6 +79,30 @@ static void none_is_charged_when_one_refuses(void **state)
     tr_quota_local_free(t);
 }
 
+static void what_is_free_passes_and_takes_no_place(void **state)
+{
+    (void)state;
+    struct tr_quota_local *t = table(TR_QUOTA_WAYS);
+    struct tr_quota_ask large = quota("k", 10, SECOND, 10), small = quota("k", 10, SECOND, 1);
+    char key[16];
+    assert_true(tr_quota_local_check(t, &large, 1, 10, 0));
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(key, sizeof key, "free %d", i);
+        struct tr_quota_ask free_one = quota(key, 1, SECOND, 1);
+        assert_true(tr_quota_local_check(t, &free_one, 1, 0, 0));
+        assert_int_equal(free_one.result.remaining, 1);
+    }
+    for (int i = 1; i < TR_QUOTA_WAYS; i++) { /* every place but one is free still */
+        (void)snprintf(key, sizeof key, "k%d", i);
+        assert_true(one(t, quota(key, 1, SECOND, 1), 0));
+    }
+    assert_int_equal(tr_quota_local_evictions(t), 0);
+    assert_false(tr_quota_local_check(t, &small, 1, 1, 0));
+    assert_true(tr_quota_local_check(t, &small, 1, 0, 0)); /* though more is owed than it may */
+    assert_true(small.result.allowed && small.result.retry_after_ns == 0);
+    tr_quota_local_free(t);
+}
+
 static void undo_gives_back_what_was_charged(void **state)
 {
     (void)state;
@@ -349,6 +373,7 @@ int main(void)
         cmocka_unit_test(keys_have_counters_of_their_own),
         cmocka_unit_test(a_look_charges_nothing),
         cmocka_unit_test(none_is_charged_when_one_refuses),
+        cmocka_unit_test(what_is_free_passes_and_takes_no_place),
         cmocka_unit_test(undo_gives_back_what_was_charged),
         cmocka_unit_test(late_undo_gives_back_only_what_is_still_owed),
         cmocka_unit_test(undo_never_lets_one_more_pass),

@@ -298,6 +298,77 @@ static void changed_limit_rounds_once_and_never_down(void **state)
     tr_buf_fini(&clocked);
 }
 
+/* An hour back: what was owed is owed still, not for an hour more; also a request that is refused
+ * lets the time go on from there. */
+static void clock_that_is_set_back_costs_no_more_than_what_was_owed(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    const uint64_t us = 1000000, begin = 1800000000 * us, back = begin - 3600 * us;
+    struct tr_gcra_result r;
+    store = open_link("", "", clocked_script(), 10 * SECOND);
+    UNTIL(up(store));
+    set_clock(begin);
+    for (int i = 0; i < 5; i++)
+        assert_true(ask_one("k", 10, 10 * SECOND, 5, &r));
+    set_clock(back);
+    assert_false(ask_one("k", 10, 10 * SECOND, 5, &r));
+    assert_true(r.retry_after_ns == SECOND && r.reset_ns == 5 * SECOND);
+    set_clock(back + us - 1);
+    assert_false(ask_one("k", 10, 10 * SECOND, 5, &r));
+    assert_true(r.retry_after_ns == 1000);
+    set_clock(back + us);
+    assert_true(ask_one("k", 10, 10 * SECOND, 5, &r));
+    assert_false(ask_one("k", 10, 10 * SECOND, 5, &r));
+    set_clock(back + 3 * us);
+    assert_true(ask_one("k", 10, 10 * SECOND, 5, &r) && ask_one("k", 10, 10 * SECOND, 5, &r));
+    assert_false(ask_one("k", 10, 10 * SECOND, 5, &r));
+    tr_buf_fini(&clocked);
+}
+
+/* Whatever the clock was set back by: never one more than by the true time. */
+static void clock_that_is_set_back_lets_never_one_more_pass(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    uint64_t seed = tr_test_seed(), now = UINT64_C(1800000000000000), behind = 0, admitted = 0;
+    struct model m = {.interval = SECOND, .capacity = (__uint128_t)SECOND * 4, .limit = 7};
+    store = open_link("", "", clocked_script(), 10 * SECOND);
+    UNTIL(up(store));
+    for (int i = 0; i < 600; i++) {
+        now += tr_test_rand(&seed) % 200000;
+        if (tr_test_rand(&seed) % 8 == 0)
+            behind += tr_test_rand(&seed) % (tr_test_rand(&seed) % 2 ? 100000000 : 100000);
+        set_clock(now - behind);
+        struct tr_gcra_result r;
+        uint32_t unused;
+        if (!ask_one("k", 7, SECOND, 4, &r))
+            continue;
+        assert_true(model_ask(&m, now, 1, &unused));
+        admitted++;
+    }
+    assert_true(admitted > 150); /* of some 420 that were earned */
+    tr_buf_fini(&clocked);
+}
+
+static void what_is_free_passes_and_leaves_nothing(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct ask large = {0}, small = {0};
+    ask_add(&large, "k", tr_quota_redis_rate_make(10, 10 * HOUR, 10));
+    ask_add(&small, "k", tr_quota_redis_rate_make(10, HOUR, 1));
+    assert_true(ask(&large, 0));
+    assert_int_equal(large.items[0].result.remaining, 10);
+    assert_string_equal(redis_say("DBSIZE\r\n"), ":0\r\n");
+    assert_true(ask(&large, 10));
+    assert_true(ask(&large, 0));
+    assert_int_equal(large.items[0].result.remaining, 0);
+    assert_false(ask(&small, 1));
+    assert_true(ask(&small, 0)); /* also where more is owed than it may */
+    assert_true(small.items[0].result.allowed);
+}
+
 /* ---- the real clock ---- */
 
 static void burst_passes_at_once_then_it_says_when(void **state)
@@ -569,6 +640,9 @@ int main(void)
         cmocka_unit_test(capacities_beyond_exact_numbers_are_cut),
         BARE(script_counts_as_whole_numbers_say),
         BARE(changed_limit_rounds_once_and_never_down),
+        BARE(clock_that_is_set_back_costs_no_more_than_what_was_owed),
+        BARE(clock_that_is_set_back_lets_never_one_more_pass),
+        REAL(what_is_free_passes_and_leaves_nothing),
         REAL(burst_passes_at_once_then_it_says_when),
         REAL(idle_counters_go_away),
         REAL(none_is_charged_when_one_refuses),
