@@ -33,7 +33,8 @@ enum tr_kv_failure {
     TR_KV_LOST,     /* the link was lost while the call waited */
     TR_KV_MOVED,    /* a cluster: the keys are elsewhere (MOVED, ASK, CLUSTERDOWN, TRYAGAIN) */
     TR_KV_LOADING,  /* the store reads its data */
-    TR_KV_READONLY, /* a replica, or a store that may not write now (READONLY, MISCONF, OOM) */
+    TR_KV_READONLY, /* a replica, or a store that may not write now (READONLY, MASTERDOWN, MISCONF,
+                       OOM) */
     TR_KV_ERROR,    /* any other error of the store */
     TR_KV_PROTOCOL, /* an answer of the wrong form */
     TR_KV__COUNT

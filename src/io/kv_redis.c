@@ -269,9 +269,10 @@ static void on_call_answer(struct tr_kv_redis *l, const struct slot *s)
         return;
     }
     enum tr_kv_failure failure = tr_kv_answer_failure(a);
-    if (failure)
+    bool leave = tr_kv_answer_is_error(a, TR_SPAN("READONLY")) ||
+                 tr_kv_answer_is_error(a, TR_SPAN("MASTERDOWN"));
+    if (failure && !leave) /* else it is told below */
         note_error(l, failure);
-    bool leave = tr_kv_answer_is_error(a, TR_SPAN("READONLY"));
     finish(l, call, failure, a);
     if (leave)
         lost(l, "it is a replica, or has become one");

@@ -11,8 +11,8 @@
  *     dropped and counted. When the oldest unanswered command is silence_ns old the link is closed
  *     and made again: what is frozen delays requests for no longer than that.
  *  4. NOSCRIPT sends the script itself with the call, once, within the call's time-out. MOVED and
- *     ASK are failures: what is called must lie on this node. READONLY also closes the link, since
- *     the name may stand for another node by now.
+ *     ASK are failures: what is called must lie on this node. READONLY and MASTERDOWN also close
+ *     the link, since the name may stand for another node by now.
  *  5. An answer that nobody asked for, of a wrong form, or longer than 16 KiB closes the link.
  *
  * RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), read by hiredis; the

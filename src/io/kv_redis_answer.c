@@ -130,11 +130,17 @@ enum tr_kv_failure tr_kv_answer_failure(const struct tr_kv_answer *a)
         struct tr_span prefix;
         enum tr_kv_failure failure;
     } errors[] = {
-        {TR_SPAN_INIT("MOVED "), TR_KV_MOVED},       {TR_SPAN_INIT("ASK "), TR_KV_MOVED},
-        {TR_SPAN_INIT("CLUSTERDOWN "), TR_KV_MOVED}, {TR_SPAN_INIT("TRYAGAIN "), TR_KV_MOVED},
-        {TR_SPAN_INIT("CROSSSLOT "), TR_KV_MOVED},   {TR_SPAN_INIT("LOADING "), TR_KV_LOADING},
-        {TR_SPAN_INIT("READONLY "), TR_KV_READONLY}, {TR_SPAN_INIT("MISCONF "), TR_KV_READONLY},
-        {TR_SPAN_INIT("OOM "), TR_KV_READONLY},      {TR_SPAN_INIT("NOREPLICAS "), TR_KV_READONLY},
+        {TR_SPAN_INIT("MOVED "), TR_KV_MOVED},
+        {TR_SPAN_INIT("ASK "), TR_KV_MOVED},
+        {TR_SPAN_INIT("CLUSTERDOWN "), TR_KV_MOVED},
+        {TR_SPAN_INIT("TRYAGAIN "), TR_KV_MOVED},
+        {TR_SPAN_INIT("CROSSSLOT "), TR_KV_MOVED},
+        {TR_SPAN_INIT("LOADING "), TR_KV_LOADING},
+        {TR_SPAN_INIT("READONLY "), TR_KV_READONLY},
+        {TR_SPAN_INIT("MISCONF "), TR_KV_READONLY},
+        {TR_SPAN_INIT("OOM "), TR_KV_READONLY},
+        {TR_SPAN_INIT("NOREPLICAS "), TR_KV_READONLY},
+        {TR_SPAN_INIT("MASTERDOWN "), TR_KV_READONLY},
     };
     if (a->type == TR_KV_ANSWER_LIST && !a->strange)
         return TR_KV_OK;

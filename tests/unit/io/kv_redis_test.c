@@ -357,11 +357,10 @@ static void forgotten_script_is_sent_once(void **state)
     assert_int_equal(b.ints[0], 9);
 }
 
-static void replica_is_left(void **state)
+static void leaves_a_store_that_says(const char *answer)
 {
-    (void)state;
     struct ask a = {0}, b = {0};
-    fake.fixed = "-READONLY You can't write against a read only replica.\r\n";
+    fake.fixed = answer;
     open_and_wait();
     assert_int_equal(ask(&a), TR_KV_OK);
     assert_int_equal(ask(&b), TR_KV_OK);
@@ -370,6 +369,18 @@ static void replica_is_left(void **state)
     assert_int_equal(b.failure, TR_KV_LOST);
     UNTIL(up());
     assert_int_equal(fake.accepted, 2);
+}
+
+static void replica_is_left(void **state)
+{
+    (void)state;
+    leaves_a_store_that_says("-READONLY You can't write against a read only replica.\r\n");
+}
+
+static void replica_without_its_master_is_left(void **state)
+{
+    (void)state;
+    leaves_a_store_that_says("-MASTERDOWN Link with MASTER is down\r\n");
 }
 
 static void cancelled_call_never_ends(void **state)
@@ -541,6 +552,7 @@ int main(void)
         TEST(strange_greetings_keep_the_link_down),
         TEST(forgotten_script_is_sent_once),
         TEST(replica_is_left),
+        TEST(replica_without_its_master_is_left),
         TEST(cancelled_call_never_ends),
         TEST(link_may_go_while_calls_wait),
         TEST(store_that_comes_later_is_found),
