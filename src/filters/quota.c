@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/counter.h"
+#include "base/digest.h"
 #include "base/num.h"
 #include "base/rand.h"
 #include "filters/quota_redis.h"
@@ -38,15 +39,17 @@ struct worker {
 };
 
 struct state {
-    struct tr_quota_ask *asks; /* of the quotas of this phase, in the order of the policy */
+    struct tr_quota_ask *asks; /* of the quotas of this phase: the local ones, then the store's */
     const struct tr_quota **quotas;
     const struct tr_quota_tier **tiers;
     uint32_t count;
+    uint32_t known; /* of count: those before it have results, which the client is told */
     /* of those in Redis */
     struct tr_quota_redis_check store;
     struct tr_handle handle;
     enum tr_kv_failure failure;
     uint32_t local; /* of count: those before it are counted in this process */
+    bool waits;     /* for the store, the local ones being charged */
 };
 
 /* ---- whose counter, and how much
@@ -96,6 +99,32 @@ static const struct tr_quota_tier *tier_of(struct tr_exchange *x, const struct t
     return &q->tiers[q->tier_count];
 }
 
+/* A value in the store's keys is at most so long: what a client sends must not fill the store, nor
+ * be too long for it. Longer ones stand there as their digest. */
+#define VALUE_MAX  ((size_t)128)
+#define DIGEST_HEX ((size_t)2 * TR_SHA256_BYTES)
+
+static char *put_value(char *w, struct tr_span value, bool shared)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t digest[TR_SHA256_BYTES];
+    *w++ = ' ';
+    if (shared && value.len > VALUE_MAX) {
+        *w++ = '#'; /* where others have the digits of their length */
+        tr_sha256(value, digest);
+        for (size_t i = 0; i < sizeof digest; i++) {
+            *w++ = hex[digest[i] >> 4];
+            *w++ = hex[digest[i] & 15];
+        }
+        return w;
+    }
+    w += tr_num_u64(w, value.len);
+    *w++ = ':';
+    if (value.len)
+        memcpy(w, value.ptr, value.len);
+    return w + value.len;
+}
+
 /* The name and each value with its length, so that no two sets of values make one key. */
 static bool make_key(struct tr_exchange *x, const struct tr_quota *q, struct tr_span *ret_key)
 {
@@ -103,21 +132,15 @@ static bool make_key(struct tr_exchange *x, const struct tr_quota *q, struct tr_
     size_t len = q->name.len;
     for (uint32_t i = 0; i < q->part_count; i++) {
         values[i] = value_of(x, &q->parts[i]);
-        len += TR_NUM_MAX + 2 + values[i].len;
+        len += TR_NUM_MAX + 2 + (values[i].len > DIGEST_HEX ? values[i].len : DIGEST_HEX);
     }
     char *p = tr_arena_alloc(&x->hs->arena, len + 1), *w = p;
     if (!p)
         return false;
     memcpy(w, q->name.ptr, q->name.len);
     w += q->name.len;
-    for (uint32_t i = 0; i < q->part_count; i++) {
-        *w++ = ' ';
-        w += tr_num_u64(w, values[i].len);
-        *w++ = ':';
-        if (values[i].len)
-            memcpy(w, values[i].ptr, values[i].len);
-        w += values[i].len;
-    }
+    for (uint32_t i = 0; i < q->part_count; i++)
+        w = put_value(w, values[i], q->shared);
     *ret_key = tr_span(p, (size_t)(w - p));
     return true;
 }
@@ -183,9 +206,10 @@ static enum tr_verdict refuse(struct tr_exchange *x, struct worker *w, struct st
     return TR_FAIL;
 }
 
-static enum tr_verdict admitted(struct worker *w, const struct state *s, bool store_failed)
+static enum tr_verdict admitted(struct worker *w, const struct state *s, uint32_t n,
+                                bool store_failed)
 {
-    for (uint32_t i = 0; i < s->count; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         const struct tr_quota *q = s->quotas[i];
         bool failed = store_failed && q->shared;
         count(w, q,
@@ -240,11 +264,20 @@ static enum tr_verdict out_of_memory(struct tr_exchange *x)
     return TR_FAIL;
 }
 
+/* The local ones were charged for a request that is not admitted. */
+static void take_back(struct worker *w, struct state *s)
+{
+    tr_quota_local_undo(w->shared->table, s->asks, s->local, s->store.cost);
+    s->known = s->local;
+}
+
 /* What on_failure says of each; nothing is known of those that are let pass. */
 static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, struct state *s)
 {
     uint32_t local = s->local, all = s->count;
     const struct tr_quota *closed = NULL;
+    if (s->store.cost == 0) /* nothing was to be decided */
+        return admitted(w, s, s->count, false);
     for (uint32_t i = local; i < s->count; i++) {
         if (s->quotas[i]->on_failure != TR_ON_FAILURE_DENY)
             continue;
@@ -252,7 +285,7 @@ static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, str
         count(w, closed, RESULT_FAILED_CLOSED);
     }
     if (closed) {
-        tr_quota_local_undo(w->shared->table, s->asks, local, s->store.cost);
+        take_back(w, s);
         (void)tr_fail(tr_exchange_status(x), TR_ERR_QUOTA_UNAVAILABLE,
                       "the quota \"%.*s\" cannot be checked now", (int)closed->name.len,
                       closed->name.ptr);
@@ -261,15 +294,16 @@ static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, str
     uint32_t end = gather(s, local, is_local_on_failure);
     if (end > local && !tr_quota_local_check(w->shared->table, s->asks + local, end - local,
                                              s->store.cost, now_of(w->shared))) {
-        tr_quota_local_undo(w->shared->table, s->asks, local, s->store.cost);
+        take_back(w, s);
+        s->known = end;
         return refuse(x, w, s);
     }
     for (uint32_t i = end; i < all; i++)
         count(w, s->quotas[i], RESULT_FAILED_OPEN);
     if (end < all)
         x->fail_open |= TR_FAIL_OPEN_QUOTA;
-    s->count = end;
-    return admitted(w, s, true);
+    s->known = end;
+    return admitted(w, s, end, true);
 }
 
 /* The local ones are charged; the others are the store's. */
@@ -277,24 +311,27 @@ static enum tr_verdict ask_store(struct tr_exchange *x, struct worker *w, struct
 {
     uint32_t n = s->count - s->local;
     struct tr_quota_redis_item *items = tr_arena_calloc(&x->hs->arena, n, sizeof *items);
-    if (!items)
+    s->store.cost = x->policy->quota_cost;
+    if (!items) {
+        take_back(w, s);
         return out_of_memory(x);
+    }
     for (uint32_t i = 0; i < n; i++) {
         items[i].rate = &s->tiers[s->local + i]->rate;
         items[i].key = s->asks[s->local + i].key;
     }
     s->store.items = items;
     s->store.count = n;
-    s->store.cost = x->policy->quota_cost;
     s->store.fn = on_store;
     s->store.ctx = x->w;
     if (!tr_exchange_pause(x, &s->handle)) {
-        tr_quota_local_undo(w->shared->table, s->asks, s->local, s->store.cost);
+        take_back(w, s);
         (void)tr_fail(tr_exchange_status(x), TR_ERR_OVERLOADED, "too many requests wait");
         return TR_FAIL;
     }
     s->failure = tr_quota_redis_check(w->redis, &s->store);
-    if (s->failure == TR_KV_OK)
+    s->waits = s->failure == TR_KV_OK;
+    if (s->waits)
         return TR_PAUSE;
     tr_exchange_unpause(x);
     return store_failed(x, w, s);
@@ -308,34 +345,34 @@ static enum tr_verdict check(struct tr_exchange *x, struct state *s, bool early)
         return TR_CONTINUE;
     if (!make_asks(x, all, early, s))
         return out_of_memory(x);
-    s->local = gather(s, 0, is_local);
+    s->local = s->known = gather(s, 0, is_local);
     if (s->local && !tr_quota_local_check(w->shared->table, s->asks, s->local,
-                                          x->policy->quota_cost, now_of(w->shared))) {
-        s->count = s->local; /* the store was not asked */
-        return refuse(x, w, s);
-    }
-    return s->local < s->count ? ask_store(x, w, s) : admitted(w, s, false);
+                                          x->policy->quota_cost, now_of(w->shared)))
+        return refuse(x, w, s); /* the store is not asked */
+    return s->local < s->count ? ask_store(x, w, s) : admitted(w, s, s->count, false);
 }
 
 static enum tr_verdict on_resume(struct tr_exchange *x, void *state)
 {
     struct state *s = state;
     struct worker *w = tr_filter_worker(x, TR_FILTER_QUOTA);
+    s->waits = false;
     if (s->failure != TR_KV_OK)
         return store_failed(x, w, s);
     for (uint32_t i = 0; i < s->store.count; i++)
         s->asks[s->local + i].result = s->store.items[i].result;
-    if (s->store.admitted)
-        return admitted(w, s, false);
-    tr_quota_local_undo(w->shared->table, s->asks, s->local, s->store.cost);
-    return refuse(x, w, s);
+    if (!s->store.admitted)
+        take_back(w, s);
+    s->known = s->count;
+    return s->store.admitted ? admitted(w, s, s->count, false) : refuse(x, w, s);
 }
 
 static void done(struct tr_exchange *x, void *state)
 {
     struct state *s = state;
-    (void)x;
     tr_quota_redis_cancel(&s->store);
+    if (s->waits) /* it went, or had no time left, before the store had said anything */
+        take_back(tr_filter_worker(x, TR_FILTER_QUOTA), s);
 }
 
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
@@ -353,6 +390,31 @@ static enum tr_verdict on_request_early(struct tr_exchange *x, void *state)
 
 #define MEMBER_MAX (2 * TR_NUM_MAX + 16)
 
+/* A member of RateLimit: what is left of a quota. */
+static char *put_left(char *w, const struct tr_quota *q, const struct tr_gcra_result *r)
+{
+    /* of one that refused: when there is enough again, as Retry-After says */
+    bool refused = r->retry_after_ns != 0 && r->retry_after_ns != UINT64_MAX;
+    uint64_t reset_ns = refused ? r->retry_after_ns : r->reset_ns;
+    *w++ = '"';
+    memcpy(w, q->name.ptr, q->name.len);
+    w += q->name.len;
+    memcpy(w, "\";r=", 4);
+    w += 4;
+    w += tr_num_u64(w, r->remaining);
+    memcpy(w, ";t=", 3);
+    w += 3;
+    return w + tr_num_u64(w, (reset_ns + 999999999) / 1000000000);
+}
+
+static char *put_comma(char *w, bool put)
+{
+    if (put)
+        memcpy(w, ", ", 2);
+    return w + (put ? 2 : 0);
+}
+
+/* The policies that hold are told always, what is left when it is known. */
 static void on_response(struct tr_exchange *x, void *state)
 {
     const struct state *s = state;
@@ -368,29 +430,18 @@ static void on_response(struct tr_exchange *x, void *state)
         return;
     char *w = p, *policy = p + len, *pw = policy;
     for (uint32_t i = 0; i < s->count; i++) {
-        const struct tr_quota *q = s->quotas[i];
-        const struct tr_gcra_result *r = &s->asks[i].result;
-        if (i) {
-            *w++ = ',';
-            *w++ = ' ';
-            *pw++ = ',';
-            *pw++ = ' ';
-        }
-        *w++ = '"';
-        memcpy(w, q->name.ptr, q->name.len);
-        w += q->name.len;
-        memcpy(w, "\";r=", 4);
-        w += 4;
-        w += tr_num_u64(w, r->remaining);
-        memcpy(w, ";t=", 3);
-        w += 3;
-        w += tr_num_u64(w, (r->reset_ns + 999999999) / 1000000000);
-        memcpy(pw, s->tiers[i]->policy_text.ptr, s->tiers[i]->policy_text.len);
-        pw += s->tiers[i]->policy_text.len;
+        struct tr_span text = s->tiers[i]->policy_text;
+        pw = put_comma(pw, i > 0);
+        memcpy(pw, text.ptr, text.len);
+        pw += text.len;
+        if (i < s->known)
+            w = put_left(put_comma(w, i > 0), s->quotas[i], &s->asks[i].result);
     }
     (void)!tr_exchange_header(x, TR_SPAN("ratelimit-policy"),
                               tr_span(policy, (size_t)(pw - policy)), TR_TOKEN_NONE);
-    (void)!tr_exchange_header(x, TR_SPAN("ratelimit"), tr_span(p, (size_t)(w - p)), TR_TOKEN_NONE);
+    if (s->known)
+        (void)!tr_exchange_header(x, TR_SPAN("ratelimit"), tr_span(p, (size_t)(w - p)),
+                                  TR_TOKEN_NONE);
 }
 
 /* ---- what lives longer

@@ -8,7 +8,8 @@
  * once on admission, never per attempt, never given back. A part without a value counts as one
  * shared value. What a failing store leaves undecided is decided by on_failure, counted and noted
  * for the access log. `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10)
- * stand on every answer, `Retry-After` on 429. Those with before_authentication are checked before
+ * stand on every answer to what came as far, of a store that failed the policy alone; `Retry-After`
+ * on 429. Those with before_authentication are checked before
  * it, the others after authorization.
  *
  * Two filters, since they have two places: QUOTA_EARLY and QUOTA. */

@@ -1,6 +1,8 @@
 """Quotas that gateways share in a real Redis: exact between them, and what each on_failure does when it is away."""
 import concurrent.futures
 import contextlib
+import hashlib
+import re
 import time
 
 import pytest
@@ -118,6 +120,108 @@ def test_store_that_is_frozen_fails_within_its_timeout_and_counts_on(start, back
     for _ in range(40):  # a machine that is busy may be late
         seen += statuses(gateway, 1)
     assert seen.count(200) <= 5 and 429 in seen  # those that were refused may have been charged, none is free
+
+
+@pytest.mark.parametrize("on_failure, status", [("deny", 503), ("allow", 200)])
+def test_of_a_store_that_failed_no_numbers_are_told(start, backend, redis, on_failure, status):
+    gateway = begin(start, config(backend, f"unix:{redis.path}", quota("mine", 9, store="local"), quota("shared", 5), on_failure=on_failure))
+    redis.stop()
+    link_is(gateway, False)
+    with contextlib.closing(H1(gateway.port)) as http:
+        for _ in range(2):
+            r = http.request("GET", "/test/v1/echo/x", timeout=20)
+        assert r.status == status
+        assert r.header("ratelimit-policy") == '"mine";q=9;w=36000, "shared";q=5;w=36000'
+        assert re.fullmatch(r'"mine";r=(\d);t=\d+', r.header("ratelimit"))[1] == ("9" if status == 503 else "7")
+
+
+def test_what_is_free_needs_no_store(start, backend, redis):
+    conf = config(backend, f"unix:{redis.path}", quota(limit=5), on_failure="deny")
+    conf["policies"]["*"]["quota_cost"] = 0
+    gateway = begin(start, conf)
+    assert statuses(gateway, 7) == [200] * 7 and redis.say("DBSIZE") == ":0\r\n"
+    redis.stop()
+    link_is(gateway, False)
+    assert statuses(gateway, 7) == [200] * 7
+
+
+def test_a_request_that_is_gone_before_the_store_answers_is_charged_nowhere_else(start, backend, redis):
+    gateway = begin(start, config(backend, f"unix:{redis.path}", quota("mine", 9, store="local"), quota("shared", 50), timeout="10s"))
+    redis.freeze()
+    try:
+        with contextlib.closing(H1(gateway.port)) as http:
+            for _ in range(5):
+                assert http.request("GET", "/test/v1/echo/x", headers=[("x-request-timeout", "0.1")], timeout=20).status == 504
+    finally:
+        redis.thaw()
+    with contextlib.closing(H1(gateway.port)) as http:
+        r = http.request("GET", "/test/v1/echo/x", timeout=20)
+    assert r.status == 200 and '"mine";r=8' in r.header("ratelimit")
+
+
+def test_long_values_fill_neither_the_store_nor_pass_uncounted(start, backend, redis):
+    conf = config(backend, f"unix:{redis.path}", quota(limit=1, key=["header:x-a", "header:x-a", "header:x-b"]), on_failure="allow")
+    conf["limits"] = {"max_header_bytes": "1MiB"}
+    gateway = begin(start, conf)
+    with contextlib.closing(H1(gateway.port)) as http:
+        def get(a, b):
+            return http.request("GET", "/test/v1/echo/x", headers=[("x-a", a), ("x-b", b)], timeout=20).status
+        for a, b in [("v" * 60000, "1"), ("v" * 59999 + "w", "1"), ("v" * 60000, "2"), ("v" * 128, "1"), ("v" * 129, "1")]:
+            assert [get(a, b), get(a, b)] == [200, 429]
+        digest = hashlib.sha256(b"v" * 129).hexdigest()
+        assert get("#" + digest, "1") == 200  # what looks like a digest is none
+    keys = [k for k in redis.say("KEYS *").split("\r\n") if k.startswith("{transom}:q ")]
+    assert len(keys) == 6 and max(map(len, keys)) < 300
+    assert f"{{transom}}:q #{digest} #{digest} 1:1" in keys
+    assert gateway.metric("transom_quota_decisions_total", quota="q", result="failed_open") == 0
+
+
+@pytest.mark.parametrize("stale", ["yes", "no"])
+def test_a_store_that_becomes_a_replica_is_left_until_it_may_write(start, backend, redis, stale):
+    gateway = begin(start, config(backend, f"unix:{redis.path}", quota(limit=4), on_failure="deny"))
+    assert statuses(gateway, 1) == [200]
+    redis.say(f"CONFIG SET replica-serve-stale-data {stale}", "REPLICAOF 127.0.0.1 1")
+    assert set(statuses(gateway, 20)) == {503}
+    wait_until("a link is lost", lambda: statuses(gateway, 1) == [503] and "it is a replica, or has become one" in gateway.stderr, 20)
+    redis.say("REPLICAOF NO ONE")
+    link_is(gateway, True)
+    assert statuses(gateway, 5) == [200] * 3 + [429] * 2
+
+
+def test_a_store_that_loses_its_data_begins_anew(start, backend, redis):
+    gateway = begin(start, config(backend, f"unix:{redis.path}", quota(limit=2), on_failure="deny"))
+    assert statuses(gateway, 3) == [200, 200, 429]
+    redis.say("FLUSHALL")
+    assert statuses(gateway, 3) == [200, 200, 429]
+
+
+def test_what_is_no_counter_is_a_failure_and_stays(start, backend, redis):
+    gateway = begin(start, config(backend, f"unix:{redis.path}", quota(limit=2), on_failure="deny"))
+    for value in ('SET "{transom}:q" hello', 'DEL "{transom}:q"', 'RPUSH "{transom}:q" a'):
+        redis.say(value)
+        if not value.startswith("DEL"):
+            assert statuses(gateway, 2) == [503, 503]
+    redis.say('DEL "{transom}:q"')
+    assert statuses(gateway, 3) == [200, 200, 429]
+
+
+def test_local_fallback_is_one_limit_for_all_workers(start, backend, redis):
+    gateway = begin(start, config(backend, f"unix:{redis.path}", quota(limit=30), on_failure="local"))
+    redis.stop()
+    link_is(gateway, False)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        flat = sum(pool.map(lambda _: statuses(gateway, 15), range(6)), [])
+    assert flat.count(200) == 30 and flat.count(429) == 60
+
+
+def test_rights_that_the_store_must_give(start, backend, redis):
+    """Those that the documentation names suffice."""
+    rights = "ACL SETUSER gateway on >pw resetkeys ~{transom}:* nocommands +auth +select +script|load +evalsha +eval +time +get +set"
+    assert "+OK" in redis.say(rights)
+    gateway = begin(start, config(backend, f"unix://gateway:pw@{redis.path}", quota(limit=2), on_failure="deny"))
+    assert statuses(gateway, 3) == [200, 200, 429]
+    redis.say("SCRIPT FLUSH", "FLUSHALL")
+    assert statuses(gateway, 3) == [200, 200, 429]
 
 
 def test_password_and_database(start, backend):
