@@ -5,18 +5,19 @@
  * everything admitted so far is paid for. From idle `burst` requests pass at once, then one each
  * interval: in any time t since it was idle at most burst + floor(t / interval).
  *
- * Time is in *ticks* of 1/256 ns since an origin of the caller's, so that an interval which is no
- * whole number of nanoseconds is rounded up by less than 4 ps: never one more request than the
- * limit, one fewer after 256 * interval_ns windows at the most. 64 bits of ticks are more than two
- * years. Pure functions. */
+ * Time is in *ticks* of 1/16 ns since an origin of the caller's, so that an interval which is no
+ * whole number of nanoseconds is rounded up by less than 63 ps: never one more request than the
+ * limit, one fewer after 16 * interval_ns requests without a pause at the earliest. 64 bits of
+ * ticks are 36 years: of a process that runs, and of what it may be owed, 18 each. Pure functions.
+ */
 #ifndef TR_BASE_GCRA_H
 #define TR_BASE_GCRA_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TR_GCRA_TICKS_PER_NS ((uint64_t)256)
-/* Longer windows and larger bursts are cut to this: more than 1 year. */
+#define TR_GCRA_TICKS_PER_NS ((uint64_t)16)
+/* Longer windows and larger bursts are cut to this: 18 years. */
 #define TR_GCRA_CAPACITY_MAX ((uint64_t)1 << 63)
 
 struct tr_gcra {

@@ -62,6 +62,10 @@ static void finish_tier(struct compile *c, const struct tr_quota *q, struct tr_q
     t->gcra = tr_gcra_make(t->limit, t->window_ns, t->burst);
     if (q->shared)
         t->rate = tr_quota_redis_rate_make(t->limit, t->window_ns, t->burst);
+    if ((__uint128_t)t->window_ns * t->burst / t->limit >
+        TR_GCRA_CAPACITY_MAX / TR_GCRA_TICKS_PER_NS)
+        PROBLEM(c, "the burst of %u of \"%.*s\" takes more than 18 years to be earned", t->burst,
+                (int)q->name.len, q->name.ptr);
     if (c->policy->quota_cost > t->burst)
         PROBLEM(c, "quota_cost %u of \"%.*s\" is more than its burst of %u: nothing would pass",
                 c->policy->quota_cost, (int)q->name.len, q->name.ptr, t->burst);

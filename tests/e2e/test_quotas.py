@@ -167,6 +167,7 @@ def test_a_full_table_evicts_and_counts(start, connect, backend):
     ({"tiers": {"from": "tier", "gold": {"limits": 1}}}, "/policies/*/quotas", "limits"),
     ({"key": ["claim:sub"], "before_authentication": True}, "/policies/*/quotas", "needs an identity"),
     ({"limit": 0}, "/policies/*/quotas/0/limit", "must be between"),
+    ({"limit": 1, "window": "8784h", "burst": 19}, "/policies/*/quotas", "more than 18 years"),
 ])
 def test_mistakes_are_told_at_load(tmp_path, backend, changes, where, said):
     import json

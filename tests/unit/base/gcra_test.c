@@ -101,11 +101,47 @@ static void largest_values_do_not_overflow(void **state)
     struct tr_gcra_result r;
     uint64_t tat = 0, admitted = 0;
     assert_true(g.capacity % g.interval == 0 && g.capacity <= TR_GCRA_CAPACITY_MAX);
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 100; i++)
         admitted += ask(&g, &tat, SECOND, 1, &r);
-    assert_true(admitted >= 1 && admitted <= 2);
+    assert_int_equal(admitted,
+                     TR_GCRA_CAPACITY_MAX / TR_GCRA_TICKS_PER_NS / (366 * 86400 * SECOND));
     g = tr_gcra_make(1000000000, 1000000, 1000000000); /* below a tick: one tick */
     assert_true(g.interval >= 1);
+}
+
+/* A process may run for long: time does not wrap before 18 years. */
+static void years_of_running_change_nothing(void **state)
+{
+    (void)state;
+    const uint64_t year = 365 * 86400 * SECOND;
+    struct tr_gcra g = tr_gcra_make(1, 86400 * SECOND, 3);
+    struct tr_gcra_result r;
+    for (uint64_t years = 0; years < 18; years++) {
+        uint64_t tat = 0, now = years * year;
+        for (uint32_t i = 0; i < 3; i++)
+            assert_true(ask(&g, &tat, now, 1, &r));
+        assert_false(ask(&g, &tat, now, 1, &r));
+        assert_true(r.retry_after_ns == 86400 * SECOND);
+        assert_false(ask(&g, &tat, now + 86400 * SECOND - 1, 1, &r));
+        assert_true(ask(&g, &tat, now + 86400 * SECOND, 1, &r));
+        (void)ask(&g, &tat, now + year / 2, 0, &r);
+        assert_int_equal(r.remaining, 3);
+    }
+}
+
+/* With the ticks rounded up, what is lost in 100,000 requests at the full rate. */
+static void full_rate_is_given_to_the_last_but_one(void **state)
+{
+    (void)state;
+    static const uint32_t limits[] = {3, 7, 997, 30011, 1000000};
+    for (size_t k = 0; k < sizeof limits / sizeof limits[0]; k++) {
+        struct tr_gcra g = tr_gcra_make(limits[k], SECOND, 2);
+        struct tr_gcra_result r;
+        uint64_t tat = 0, admitted = 0;
+        for (uint64_t i = 0; i < 100000; i++) /* just when each is earned */
+            admitted += ask(&g, &tat, (i * SECOND + limits[k] - 1) / limits[k], 1, &r);
+        assert_int_equal(admitted, 100000);
+    }
 }
 
 int main(void)
@@ -117,6 +153,8 @@ int main(void)
         cmocka_unit_test(cost_counts_for_several),
         cmocka_unit_test(reset_tells_when_all_is_there_again),
         cmocka_unit_test(largest_values_do_not_overflow),
+        cmocka_unit_test(years_of_running_change_nothing),
+        cmocka_unit_test(full_rate_is_given_to_the_last_but_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
