@@ -96,6 +96,37 @@ static enum tr_err parse_addr(struct tr_build *b, struct tr_span text, struct tr
     return tr_addr_parse(whole, ret_addr, st);
 }
 
+/* Sockets of one process may share an address (workers do): the kernel would spread connections
+ * over two listeners, or over a listener and the operator's endpoints. */
+static void refuse_taken(struct tr_build *b, const struct tr_addr *addr, uint32_t listeners,
+                         struct tr_span where)
+{
+    char mine[TR_ADDR_TEXT_MAX], other[TR_ADDR_TEXT_MAX];
+    struct tr_span text = tr_addr_text(addr, mine);
+    if (addr->len == 0 || (addr->ss.ss_family != AF_UNIX && tr_span_ends(text, TR_SPAN(":0"))))
+        return;
+    for (uint32_t i = 0; i < listeners; i++) {
+        const struct tr_addr *taken = &b->snap->listeners[i].addr;
+        if (taken->len && tr_span_eq(text, tr_addr_text(taken, other))) {
+            tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,
+                       "%.*s is the address of /listeners/%u already", (int)text.len, text.ptr, i);
+            return;
+        }
+    }
+}
+
+static void check_admin(struct tr_build *b)
+{
+    struct tr_snapshot *snap = b->snap;
+    struct tr_status st;
+    tr_status_clear(&st);
+    if (snap->config.admin.address.len == 0)
+        return;
+    if (parse_addr(b, snap->config.admin.address, &snap->admin_addr, &st))
+        add_status(b, TR_SPAN("/admin/address"), &st);
+    refuse_taken(b, &snap->admin_addr, snap->listener_count, TR_SPAN("/admin/address"));
+}
+
 void tr_build_listeners(struct tr_build *b)
 {
     struct tr_snapshot *snap = b->snap;
@@ -120,9 +151,11 @@ void tr_build_listeners(struct tr_build *b)
         l->cfg = &cfg[i];
         if (cfg[i].address.ptr && parse_addr(b, cfg[i].address, &l->addr, &st))
             add_status(b, tr_build_where(b, "/listeners/%u/address", i), &st);
+        refuse_taken(b, &l->addr, i, tr_build_where(b, "/listeners/%u/address", i));
         if (cfg[i].tls)
             l->tls = listener_tls(b, cfg[i].tls, tr_build_where(b, "/listeners/%u/tls", i));
     }
+    check_admin(b);
 }
 
 static bool is_numeric_host(struct tr_span text)

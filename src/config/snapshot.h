@@ -58,6 +58,7 @@ struct tr_snapshot {
     uint32_t upstream_count;
     struct tr_listener_conf *listeners;
     uint32_t listener_count;
+    struct tr_addr admin_addr; /* without a length: none is configured */
     struct tr_hlimits limits;
     struct tr_policy_set *policies;
     const struct tr_policy *default_policy; /* for refusals without a route */

@@ -30,7 +30,7 @@ static const struct tr_key listener_tls_keys[] = {
 static const struct tr_keys listener_tls_table = {"listeners[].tls", sizeof(struct tr_cfg_listener_tls), listener_tls_keys, COUNT(listener_tls_keys)};
 
 static const struct tr_key listener_keys[] = {
-    {.name = "address", .type = TR_KEY_STRING, .offset = AT(tr_cfg_listener, address), .doc = "host:port, [v6]:port or unix:path. Port 0 takes a free one; `serve` prints it."},
+    {.name = "address", .type = TR_KEY_STRING, .offset = AT(tr_cfg_listener, address), .doc = "host:port, [v6]:port (IPv6 only, [::] too) or unix:path. Port 0 takes a free one; `serve` prints it."},
     {.name = "tls", .type = TR_KEY_OPTIONAL, .offset = AT(tr_cfg_listener, tls), .default_text = "", .sub = &listener_tls_table, .doc = "TLS with ALPN h2 and http/1.1; without it the listener speaks HTTP/1.1 and, by its preface, HTTP/2 in cleartext."},
     {.name = "max_connections", .type = TR_KEY_U32, .offset = AT(tr_cfg_listener, max_connections), .default_text = "10000", .min = 1, .max = 1000000, .doc = "Connections open at once on this listener, over all workers; further ones are closed at accept."},
     {.name = "health", .type = TR_KEY_BOOL, .offset = AT(tr_cfg_listener, health), .default_text = "false", .doc = "Serve /healthz and /readyz on this listener too."},

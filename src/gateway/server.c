@@ -135,11 +135,20 @@ static enum tr_err start_admin(struct tr_server *s, struct tr_status *st)
                                      .limits = &s->snap->limits,
                                      .ready = admin_ready,
                                      .metrics = admin_metrics,
+                                     .addr = s->snap->admin_addr,
                                      .ctx = s};
-    if (s->snap->config.admin.address.len == 0)
-        return TR_OK;
-    enum tr_err err = tr_addr_parse(s->snap->config.admin.address, &params.addr, st);
-    return err ? err : tr_admin_new(&params, &s->admin, st);
+    return params.addr.len ? tr_admin_new(&params, &s->admin, st) : TR_OK;
+}
+
+/* Before the workers share their sockets: they would share them with another gateway as well. */
+static enum tr_err probe_addresses(const struct tr_server *s, struct tr_status *st)
+{
+    for (uint32_t i = 0; i < s->snap->listener_count; i++) {
+        enum tr_err err = tr_addr_probe(&s->addrs[i], st);
+        if (err)
+            return err;
+    }
+    return s->snap->admin_addr.len ? tr_addr_probe(&s->snap->admin_addr, st) : TR_OK;
 }
 
 static uint32_t worker_count(const struct tr_snapshot *snap)
@@ -183,7 +192,9 @@ static enum tr_err start(struct tr_server *s, struct tr_status *st)
         return err;
     s->done_mail.fn = on_worker_done;
     tr_timer_init(&s->drain_delay, s->loop, on_drain_delay);
-    err = start_control(s, st);
+    err = probe_addresses(s, st);
+    if (!err)
+        err = start_control(s, st);
     if (err)
         return err;
     for (uint32_t i = 0; i < s->worker_count; i++) {

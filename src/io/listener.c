@@ -114,6 +114,23 @@ static enum tr_err open_tcp(const struct tr_addr *addr, int *ret_fd, struct tr_s
     return TR_OK;
 }
 
+enum tr_err tr_addr_probe(const struct tr_addr *addr, struct tr_status *st)
+{
+    int one = 1;
+    if (addr->ss.ss_family == AF_UNIX)
+        return TR_OK;
+    int fd = socket(addr->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail(fd, addr, "socket", st);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (addr->ss.ss_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    if (bind(fd, (const struct sockaddr *)&addr->ss, addr->len) != 0)
+        return fail(fd, addr, "bind", st);
+    (void)close(fd);
+    return TR_OK;
+}
+
 static const char *path_of(const struct tr_addr *addr)
 {
     return ((const struct sockaddr_un *)&addr->ss)->sun_path;

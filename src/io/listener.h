@@ -22,6 +22,11 @@ struct tr_span tr_addr_text(const struct tr_addr *addr, char *out);
 /* The host alone, without port or brackets. */
 struct tr_span tr_addr_host(const struct tr_addr *addr, char *out);
 
+/* Whether an address can be had: TR_ERR_CONFIG where another socket listens on it already, be it of
+ * another gateway, with which SO_REUSEPORT would share its connections silently. Unix paths and
+ * port 0 are always good. Asked before this process opens its own. */
+enum tr_err tr_addr_probe(const struct tr_addr *addr, struct tr_status *st) TR_MUST_USE;
+
 /* on_accept owns fd. */
 enum tr_err tr_listener_open(struct tr_loop *loop, const struct tr_addr *addr,
                              void (*on_accept)(void *ctx, int fd, const struct tr_addr *peer),

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from env.build import descriptor_set
-from env.gateway import base_config, run
+from env.gateway import Gateway, base_config, run
 
 VERBS = ["serve", "check", "routes", "explain", "demo", "version"]
 
@@ -61,6 +61,33 @@ def test_check_shows_every_problem(config):
     lines = path.read_text().splitlines()
     row = next(i for i, line in enumerate(lines, 1) if "bogus" in line)
     assert f"{path}:{row}:" in done.stdout
+
+
+@pytest.mark.parametrize("changes, place", [
+    ({"listeners": [{"address": "127.0.0.1:18080"}, {"address": "localhost:18080"}]}, "/listeners/1/address"),
+    ({"listeners": [{"address": "127.0.0.1:18080"}], "admin": {"address": "127.0.0.1:18080"}}, "/admin/address"),
+    ({"listeners": [{"address": "[::1]:18080"}], "admin": {"address": "[0::1]:18080"}}, "/admin/address"),
+    ({"listeners": [{"address": "unix:/tmp/x"}], "admin": {"address": "unix:/tmp/x"}}, "/admin/address")])
+def test_check_refuses_an_address_that_is_given_twice(config, changes, place):
+    done = run("check", "--config", config(**changes))
+    assert done.returncode == 1 and f"error: {place}: " in done.stdout and "is the address of /listeners/0 already" in done.stdout
+
+
+def test_check_reads_the_admin_address(config):
+    done = run("check", "--config", config(admin={"address": "9901"}))
+    assert done.returncode == 1 and 'error: /admin/address: "9901" is not host:port' in done.stdout
+
+
+def test_listeners_may_all_take_free_ports(config):
+    assert run("check", "--config", config(listeners=[{"address": "127.0.0.1:0"}] * 2, admin={"address": "127.0.0.1:0"})).returncode == 0
+
+
+def test_serve_does_not_share_an_address_with_another_gateway(config, tmp_path):
+    with Gateway(tmp_path / "first", base_config(["127.0.0.1:1"], admin={"address": "127.0.0.1:0"})) as first:
+        done = run("serve", "--config", config(listeners=[{"address": f"127.0.0.1:{first.port}"}]))
+        assert done.returncode == 1 and f"127.0.0.1:{first.port}: bind: Address already in use" in done.stderr and not done.stdout
+        done = run("serve", "--config", config(listeners=[{"address": "127.0.0.1:0"}], admin={"address": first.admin.removeprefix("http://")}))
+        assert done.returncode == 1 and "Address already in use" in done.stderr and not done.stdout
 
 
 def test_check_names_both_methods_of_a_conflict(config):

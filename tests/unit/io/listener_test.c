@@ -116,6 +116,28 @@ static void address_in_use_is_told(void **state)
     (void)close(fd);
 }
 
+static void address_of_another_listener_is_not_shared_unasked(void **state)
+{
+    (void)state;
+    struct counter c;
+    struct tr_status st;
+    const char *texts[] = {"127.0.0.1:0", "[::1]:0"};
+    tr_status_clear(&st);
+    for (size_t i = 0; i < 2; i++) {
+        struct tr_addr addr = addr_of(texts[i]);
+        assert_int_equal(tr_addr_probe(&addr, &st), TR_OK);
+        assert_int_equal(open_at(&c, &addr, &st), TR_OK);
+        addr = *tr_listener_addr(c.l);
+        assert_int_equal(tr_addr_probe(&addr, &st), TR_ERR_CONFIG);
+        assert_true(tr_span_ends(tr_status_text(&st), TR_SPAN(": bind: Address already in use")));
+        tr_listener_close(c.l);
+        assert_int_equal(tr_addr_probe(&addr, &st), TR_OK);
+        tr_status_clear(&st);
+    }
+    struct tr_addr addr = addr_of(unix_text);
+    assert_int_equal(tr_addr_probe(&addr, &st), TR_OK);
+}
+
 static void listener_may_be_closed_in_its_callback(void **state)
 {
     (void)state;
@@ -242,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LISTENER_TEST(port_zero_is_resolved_and_may_be_shared),
         LISTENER_TEST(address_in_use_is_told),
+        LISTENER_TEST(address_of_another_listener_is_not_shared_unasked),
         LISTENER_TEST(listener_may_be_closed_in_its_callback),
         LISTENER_TEST(unix_socket_is_bound_shared_and_removed),
         LISTENER_TEST(stale_unix_socket_is_replaced),
