@@ -156,7 +156,8 @@ static void go_again(struct tr_exchange *x)
         tr_exchange_fail(x, err);
         return;
     }
-    if (x->body_held && x->req.len <= TR_OUT_HIGH_BYTES) { /* else on_writable will come */
+    if (x->body_held &&
+        tr_exchange_ready(x) <= TR_OUT_HIGH_BYTES) { /* else on_writable will come */
         size_t n = x->body_held;
         x->body_held = 0;
         x->hs->ops->consume(x->hs, n);

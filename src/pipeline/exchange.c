@@ -224,11 +224,11 @@ static enum tr_err body(struct tr_exchange *x, struct tr_span data)
  * bounded by itself, and must be completed to go anywhere. */
 static bool backend_is_slow(const struct tr_exchange *x)
 {
+    size_t ready = tr_exchange_ready(x);
     if (x->step == TR_STEP_RETRY)
-        return x->req.len > TR_OUT_HIGH_BYTES;
+        return ready > TR_OUT_HIGH_BYTES;
     if (!x->call_open || !(x->streaming_in || x->route->native))
         return false;
-    size_t ready = x->req_open ? x->req_open_at : x->req.len;
     return ready > x->call.req_pos && ready - x->call.req_pos > TR_OUT_HIGH_BYTES;
 }
 

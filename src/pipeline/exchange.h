@@ -237,6 +237,11 @@ enum tr_err tr_exchange_header(struct tr_exchange *x, struct tr_span name, struc
 /* Retry-After in whole seconds, rounded up (RFC 9110 §10.2.3); UINT64_MAX: it would be of no use,
  * none. Without memory the answer goes without. */
 void tr_exchange_retry_after(struct tr_exchange *x, uint64_t wait_ns);
+/* Bytes of the request that a backend may have: not those of a message that is half-written. */
+static inline size_t tr_exchange_ready(const struct tr_exchange *x)
+{
+    return x->req_open ? x->req_open_at : x->req.len;
+}
 /* Nanoseconds left until the deadline; UINT64_MAX without one. */
 uint64_t tr_exchange_left_ns(const struct tr_exchange *x);
 /* Deadline from policy and headers; starts the timer. BAD_TIMEOUT, DEADLINE. */

@@ -419,6 +419,34 @@ def test_a_client_stream_goes_on_while_its_call_waits_to_be_repeated(worlds):
             assert len(refused) == 2 and len(answered) == 1 and answered[0].body.count(frame(ITEM)) == (3 if native else 2)
 
 
+def test_a_large_message_goes_on_while_its_call_waits_to_be_repeated(worlds, version):
+    """One message of a client stream, larger than what may wait for a backend: only its end lets the backend have any of it."""
+    world = worlds(retry={"backoff": {"base": "1s", "max": "1s"}})
+    refused = []
+
+    def early(conn, stream_id, request):
+        if len(refused) < 2:
+            refused.append(request)
+            world.early_ended.add(id(request))
+            conn.reset(stream_id, 7)
+    world.early = early
+    world.fails_first(0, good)
+    with (H1 if version == "h1" else H2)(world.gateway.port, timeout=25) as http:
+        stream = http.start("POST", "/test/v1/upload/a", [("content-type", "application/x-ndjson")], length=-1)
+        stream.send(b'{"text":"first"}\n')
+        wait_until("it was refused twice", lambda: len(refused) == 2, 20)
+        for before, after in [(b'{"text":"', b'",'), (b'"leaf":{"text":"', b'"}}\n')]:
+            stream.send(before)
+            for _ in range(20):
+                stream.send(b"x" * 50000)
+            stream.send(after)
+        stream.end()
+        r = stream.finish(25)
+        assert r.status == 200, r
+        answered, = [r for r in world.requests if r not in refused]
+        assert len(answered.body) > 2000000
+
+
 # -- time -------------------------------------------------------------------------------------------------------------------------
 
 def never(conn, stream_id, request):
