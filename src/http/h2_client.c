@@ -145,6 +145,25 @@ static void on_task(struct tr_task *task)
     settle(client);
 }
 
+/* The head of a frame is fed as a whole, for the reason that h2_conn.c gives. */
+static enum tr_err feed(struct tr_h2_client *client, const uint8_t *data, size_t len)
+{
+    size_t pos = 0, fed = 0;
+    bool held = client->scan.have > 0; /* the head that data begins within */
+    enum tr_err err = TR_OK;
+    struct tr_h2_frame_head f;
+    while (!err && tr_h2_scan_next(&client->scan, data, len, &pos, &f)) {
+        if (held) {
+            err = tr_h2_sess_feed(&client->sess, client->scan.head, sizeof client->scan.head);
+            fed = pos;
+            held = false;
+        }
+    }
+    if (!err && !held)
+        err = tr_h2_sess_feed(&client->sess, data + fed, len - fed - client->scan.have);
+    return err;
+}
+
 static void on_readable(void *ctx)
 {
     struct tr_h2_client *client = ctx;
@@ -157,8 +176,7 @@ static void on_readable(void *ctx)
         return;
     }
     client->busy++;
-    enum tr_err err =
-        tr_h2_sess_feed(&client->sess, (const uint8_t *)client->sess.worker->read_buf, (size_t)n);
+    enum tr_err err = feed(client, (const uint8_t *)client->sess.worker->read_buf, (size_t)n);
     client->busy--;
     if (err == TR_ERR_NOMEM)
         client_kill(client, err);

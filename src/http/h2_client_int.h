@@ -5,6 +5,7 @@
 
 #include "http/h2_client.h"
 #include "http/h2_guard.h"
+#include "http/h2_scan.h"
 #include "http/h2_sess.h"
 
 struct tr_h2_client {
@@ -18,6 +19,7 @@ struct tr_h2_client {
     uint32_t peer_streams; /* the peer's MAX_CONCURRENT_STREAMS */
     int32_t goaway_last;
     struct tr_h2_bucket flood;
+    struct tr_h2_scan scan;
     enum tr_err why;
     uint8_t busy; /* inside nghttp2, or inside a callback of ours */
     bool got_settings, goaway, finishing;

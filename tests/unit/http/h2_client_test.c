@@ -321,6 +321,44 @@ static void h2_client_room_follows_the_peer(void **state)
     finish();
 }
 
+/* nghttp2 counts the pieces of the heads of CONTINUATION frames as if they were frames. */
+static void h2_client_takes_continuations_in_any_pieces(void **state)
+{
+    (void)state;
+    for (size_t piece = 0; piece <= 24; piece++) {
+        w_base(&w, MANUAL);
+        memset(gots, 0, sizeof gots);
+        got_count = settings_count = 0;
+        struct tr_stream *stream;
+        assert_int_equal(tr_stream_mem_pair(w.loop, 65536, &w.peer, &stream), TR_OK);
+        tr_stream_set_events(w.peer, &w_peer_events, &w);
+        tr_stream_want(w.peer, true, false);
+        assert_int_equal(tr_h2_client_new(&w.worker, stream, 65536, &client_events, &w, &w.client),
+                         TR_OK);
+        f_settings(&w.tx, NULL, 0);
+        w_send(&w, piece);
+        assert_int_equal(settings_count, 1);
+        struct got *g = request(tr_span("", 0), true);
+        w_run(&w, 4);
+        struct tr_buf block = {NULL, 0, 0};
+        f_field(&block, ":status", "200");
+        f_field(&block, "date", "now");
+        f_field(&block, "grpc-status", "5");
+        f_frame(&w.tx, F_HEADERS, F_END_STREAM, 1, block.ptr, 5);
+        for (size_t i = 5; i < 10; i++)
+            f_frame(&w.tx, F_CONTINUATION, 0, 1, block.ptr + i, 1);
+        f_frame(&w.tx, F_CONTINUATION, 0, 1, "", 0);
+        f_frame(&w.tx, F_CONTINUATION, F_END_HEADERS, 1, block.ptr + 10, block.len - 10);
+        tr_buf_fini(&block);
+        w_send(&w, piece);
+        assert_int_equal(g->status, 200);
+        assert_true(g->end_of_head);
+        assert_int_equal(g->ends, 1);
+        assert_int_equal(g->err, TR_OK);
+        finish();
+    }
+}
+
 static void h2_client_cancels_before_anything_was_sent(void **state)
 {
     (void)state;
@@ -386,6 +424,7 @@ int main(void)
         cmocka_unit_test(h2_client_stalls_no_other_request),
         cmocka_unit_test(h2_client_grows_the_windows_of_fast_transfers),
         cmocka_unit_test(h2_client_room_follows_the_peer),
+        cmocka_unit_test(h2_client_takes_continuations_in_any_pieces),
         cmocka_unit_test(h2_client_cancels_before_anything_was_sent),
         cmocka_unit_test(h2_client_finishes_what_is_open),
         cmocka_unit_test(h2_client_and_server_allocate_nothing_when_warm),
