@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -234,6 +235,96 @@ static void logwriter_full_disks_are_counted(void **state)
     tr_logwriter_free(w);
 }
 
+static void await_dropped(const struct tr_logwriter *w, uint64_t want)
+{
+    for (unsigned i = 0; i < 20000 && tr_logwriter_dropped(w) < want; i++)
+        nap();
+    assert_int_equal(tr_logwriter_dropped(w), want);
+}
+
+/* The disk fills up in the middle of a line: that line is counted, the next one begins on a line of
+ * its own. */
+static void logwriter_half_a_line_ends_before_the_next(void **state)
+{
+    struct rlimit old, low;
+    char got[64];
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    low = old;
+    low.rlim_cur = 10;
+    struct tr_logwriter *w = open_writer(1, 4096);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    assert_true(tr_logwriter_put(w, 0, TR_SPAN("12345\n")));
+    assert_true(tr_logwriter_put(w, 0, TR_SPAN("abcdefgh\n")));
+    for (unsigned i = 0; i < 20000 && tr_logwriter_dropped(w) < 1; i++)
+        nap();
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    await_dropped(w, 1);
+    assert_true(tr_logwriter_put(w, 0, TR_SPAN("next\n")));
+    tr_logwriter_free(w);
+    assert_span_equal(tr_span(got, read_all(path, got, sizeof got)), "12345\nabcd\nnext\n");
+}
+
+/* Reads until a line has come. */
+static void read_line(int fd, const char *want)
+{
+    char got[64];
+    size_t n = 0;
+    for (unsigned i = 0; i < 20000 && (n == 0 || got[n - 1] != '\n'); i++) {
+        ssize_t k = read(fd, got + n, sizeof got - n);
+        n += k > 0 ? (size_t)k : 0;
+        nap();
+    }
+    assert_span_equal(tr_span(got, n), want);
+}
+
+static void logwriter_a_reader_may_leave_and_come_back(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct tr_logwriter *w = open_writer(1, 4096);
+    assert_true(tr_logwriter_put(w, 0, TR_SPAN("one\n")));
+    read_line(fd, "one\n");
+    assert_int_equal(close(fd), 0);
+    assert_true(tr_logwriter_put(w, 0, TR_SPAN("two\n")));
+    await_dropped(w, 1);
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(tr_logwriter_put(w, 0, TR_SPAN("three\n")));
+    read_line(fd, "three\n");
+    tr_logwriter_free(w);
+    assert_int_equal(close(fd), 0);
+}
+
+static bool ends_with_in(const char *name, const char *line)
+{
+    static char text[65536];
+    return tr_span_ends(tr_span(text, read_all(name, text, sizeof text)), tr_span_cstr(line));
+}
+
+static void logwriter_goes_on_with_the_old_file_where_no_new_one_opens(void **state)
+{
+    (void)state;
+    struct tr_logwriter *w = open_writer(1, 4096);
+    assert_int_equal(rename(path, other), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (unsigned i = 0; i < 1500; i++) { /* longer than it waits before it looks */
+        (void)tr_logwriter_put(w, 0, TR_SPAN("old\n"));
+        nap();
+    }
+    for (unsigned i = 0; i < 20000 && !ends_with_in(other, "old\n"); i++)
+        nap();
+    assert_true(ends_with_in(other, "old\n"));
+    assert_int_equal(rmdir(path), 0);
+    for (unsigned i = 0; i < 20000 && !ends_with_in(path, "new\n"); i++) {
+        (void)tr_logwriter_put(w, 0, TR_SPAN("new\n"));
+        nap();
+    }
+    assert_true(ends_with_in(path, "new\n"));
+    assert_int_equal(tr_logwriter_dropped(w), 0);
+    tr_logwriter_free(w);
+}
+
 static void logwriter_what_cannot_be_opened_is_told(void **state)
 {
     struct tr_logwriter *w = NULL;
@@ -267,6 +358,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(logwriter_lines_that_are_too_long_are_dropped, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(logwriter_full_disks_are_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(logwriter_half_a_line_ends_before_the_next, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(logwriter_a_reader_may_leave_and_come_back, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(logwriter_goes_on_with_the_old_file_where_no_new_one_opens,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(logwriter_what_cannot_be_opened_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
