@@ -147,17 +147,26 @@ static void add_name(struct names *n, struct tr_span name, struct tr_span where,
         n->items[n->count++] = normal;
 }
 
+/* Who asked, by the gateway's word alone: under these names it is replaced, and in another spelling
+ * ('_') some servers take it for the same. */
+static const struct tr_span forwarded[] = {TR_SPAN_INIT("x-forwarded-for"),
+                                           TR_SPAN_INIT("x-forwarded-proto"),
+                                           TR_SPAN_INIT("x-forwarded-host")};
+#define FORWARDED_COUNT (sizeof forwarded / sizeof forwarded[0])
+
 static struct tr_strings identity_headers(struct tr_build *b)
 {
     const struct tr_config *c = &b->snap->config;
     const struct tr_cfg_authentication *a = c->authentication;
     const struct tr_cfg_provider *providers = a ? a->providers.items : NULL;
-    struct names n = {.b = b, .cap = c->identity_headers.count + 2};
+    struct names n = {.b = b, .cap = c->identity_headers.count + 2 + FORWARDED_COUNT};
     for (uint32_t i = 0; a && i < a->providers.count; i++)
         n.cap += providers[i].claims_to_headers.count;
     n.items = tr_arena_calloc(&b->snap->arena, n.cap, sizeof *n.items);
     if (!n.items)
         return (struct tr_strings){NULL, 0};
+    for (size_t i = 0; i < FORWARDED_COUNT; i++)
+        n.items[n.count++] = forwarded[i];
     for (uint32_t i = 0; i < c->identity_headers.count; i++)
         add_name(&n, c->identity_headers.items[i], tr_build_where(b, "/identity_headers/%u", i),
                  false);

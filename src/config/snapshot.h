@@ -62,7 +62,7 @@ struct tr_snapshot {
     struct tr_hlimits limits;
     struct tr_policy_set *policies;
     const struct tr_policy *default_policy; /* for refusals without a route */
-    struct tr_strings identity_headers;     /* lower case, '_' as '-' */
+    struct tr_strings identity_headers;     /* lower case, '_' as '-'; x-forwarded-* too */
     void **filter_conf;                     /* by filter, in the arena; NULL until prepared */
     void (*filters_dispose)(struct tr_snapshot *snap);
 };

@@ -1,6 +1,7 @@
 /* What the backend learns of who asks, and what it must not see: headers made of claims and
  * consumers are set, credentials are taken out of the metadata. What clients send under the names
  * of identity headers never gets here (pipeline/metadata.c). */
+#include "base/counter.h"
 #include "filters/authn.h"
 #include "filters/registry.h"
 
@@ -25,8 +26,12 @@ static enum tr_err remove_cookie(struct tr_exchange *x, struct tr_span name)
 /* name is in lower case. */
 static enum tr_err set_header(struct tr_exchange *x, struct tr_span name, struct tr_span value)
 {
-    if (!name.len || !value.len || !tr_span_is_printable(value)) /* it would not pass as metadata */
+    if (!name.len || !value.len)
         return TR_OK;
+    if (!tr_span_is_printable(value)) { /* it would not pass as metadata */
+        tr_count(&x->w->dropped_headers);
+        return TR_OK;
+    }
     tr_headers_remove(&x->metadata, name);
     return tr_headers_add(&x->metadata, &x->hs->arena, name, value, tr_token_from(name));
 }

@@ -6,11 +6,12 @@
  * every other request.
  *
  * Contract
- *  1. Lag is smoothed, each sample moving it a quarter of the way: one long turn passes, two in a
- *     row count. Above the bound the share rises with each sample, from half to 15 of 16; below
- *     half the bound it falls; between the two it stays. It never reaches all: refusals take time
- *     too, and where clients ask again at once, a gateway that refuses everything would lag from
- *     refusing alone and serve nobody.
+ *  1. Lag is smoothed, each sample moving it a quarter of the way: from rest one turn passes that
+ * is late by up to four times the bound, two in a row count from three times on, and what goes on
+ *     counts from the bound itself. Above the bound the share rises with each sample, from half to
+ * 15 of 16; below half the bound it falls; between the two it stays. It never reaches all: refusals
+ * take time too, and where clients ask again at once, a gateway that refuses everything would lag
+ * from refusing alone and serve nobody.
  *  2. Memory is taken as it is; above the bound the share is all.
  *  3. A bound of 0 is never passed. */
 #ifndef TR_FILTERS_SHED_LEVEL_H

@@ -1,7 +1,9 @@
 """Headers and metadata (SPEC §7)."""
 import base64
 import json
+import time
 
+import jwt
 import pytest
 
 from env.gateway import base_config
@@ -114,6 +116,17 @@ def test_forwarded_headers_are_appended_under_trusted_hops(connect, gateways, ba
     assert got["x-forwarded-proto"] == ["https"] and got["x-forwarded-host"] == ["front.example"]
 
 
+@pytest.mark.parametrize("hops", [0, 1])
+def test_forwarded_headers_have_no_other_spelling(backend, gateways, hops):
+    """Where '_' is '-' to a server, the client's word would stand beside the gateway's."""
+    gateway = gateways(trusted_hops=hops)
+    with H1(gateway.port) as c:
+        got = seen(c, [("x_forwarded_for", "1.2.3.4"), ("X-Forwarded_Proto", "https"), ("x_forwarded-host", "evil.example"), ("x_forwarded", "kept")])
+    assert {n: v for n, v in got.items() if "forwarded" in n} == {
+        "x-forwarded-for": ["127.0.0.1"], "x-forwarded-proto": ["http"], "x-forwarded-host": [f"127.0.0.1:{gateway.port}"],
+        "x_forwarded": ["kept"]}
+
+
 def test_a_client_on_a_unix_socket_has_no_address(start, backend, tmp_path):
     import socket
     path = tmp_path / "s"
@@ -150,6 +163,18 @@ def test_identity_headers_are_stripped_in_every_spelling(connect, gateways, back
         name = name.lower()
     got = seen(http, [(name, "admin"), ("x-users", "kept")])
     assert got["x-users"] == ["kept"] and "admin" not in sum(got.values(), [])
+
+
+def test_claims_that_are_no_header_value_are_dropped_and_counted(connect, gateways, backend):
+    """No claim can begin another header; that it is missing is seen in the same counter as for headers of clients."""
+    provider = {"issuer": "https://issuer.test", "audiences": ["books"], "algorithms": ["HS256"], "secret": "s" * 32,
+                "claims_to_headers": {"sub": "x-sub", "name": "x-name", "plan": "x-plan"}}
+    gateway = gateways(authentication={"providers": {"one": provider}}, policies={"*": {"authentication": {"any_of": ["one"]}}})
+    claims = {"iss": "https://issuer.test", "aud": "books", "exp": int(time.time()) + 600, "sub": "a\r\nx-plan: gold", "name": "Jos\u00e9", "plan": "free"}
+    before = gateway.metric("transom_dropped_headers_total")
+    got = seen(connect(gateway), [("authorization", "Bearer " + jwt.encode(claims, "s" * 32, "HS256")), ("x-sub", "mallory"), ("x_name", "mallory")])
+    assert got["x-plan"] == ["free"] and not {"x-sub", "x-name", "x_name"} & set(got)
+    assert gateway.metric("transom_dropped_headers_total") == before + 2
 
 
 def test_traceparent_passes(http, backend):
