@@ -77,6 +77,18 @@ enum tr_err tr_reply_take_trailers(struct tr_exchange *x, unsigned http_status,
     return err;
 }
 
+/* Who has used too much is told when to come again also in the status: what Retry-After says, for
+ * clients that do not see headers. -1: nothing. */
+static int64_t retry_delay_ms(const struct tr_exchange *x)
+{
+    uint64_t seconds;
+    const struct tr_header *h =
+        x->end.code == 8 ? tr_headers_find_name(&x->resp_headers, TR_SPAN("retry-after")) : NULL;
+    if (!h || !tr_span_u64(h->value, &seconds) || seconds > INT64_MAX / 1000)
+        return -1;
+    return (int64_t)seconds * 1000;
+}
+
 enum tr_err tr_reply_status(struct tr_exchange *x, struct tr_span *ret_status)
 {
     struct tr_buf buf;
@@ -103,7 +115,7 @@ enum tr_err tr_reply_status(struct tr_exchange *x, struct tr_span *ret_status)
             err = tr_rpcstatus_from_trailers(&buf, x->end.code, x->end.message, tr_span(NULL, 0),
                                              &x->w->scratch);
         else
-            err = tr_rpcstatus_build(&buf, &st, x->end.code, -1);
+            err = tr_rpcstatus_build(&buf, &st, x->end.code, retry_delay_ms(x));
     }
     if (!err) {
         *ret_status = tr_arena_copy(&x->hs->arena, tr_buf_span(&buf));

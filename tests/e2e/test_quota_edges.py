@@ -1,4 +1,5 @@
 """Quotas at their edges: time within a turn, keys that could be mistaken for others, free calls, what a refusal by something else leaves."""
+import base64
 import contextlib
 
 from env.gateway import base_config
@@ -59,7 +60,12 @@ def test_reset_of_a_quota_that_refused_is_what_retry_after_says(start, connect, 
     assert [get(http).status for _ in range(4)] == [200] * 4
     r = get(http)
     assert r.status == 429 and 98 <= int(r.header("retry-after")) <= 100
+    assert r.json()["details"][1] == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": r.header("retry-after") + "s"}
     assert f'"q";r=0;t={r.header("retry-after")}, "wide";r=6;t=' in r.header("ratelimit")
+
+
+def varint(n):
+    return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
 
 
 def test_native_grpc_is_refused_by_one_frame_that_says_when(start, backend):
@@ -76,6 +82,8 @@ def test_native_grpc_is_refused_by_one_frame_that_says_when(start, backend):
     assert r.status == 200 and r.trailers == [] and r.body == b""
     head = dict(r.headers)
     assert head["grpc-status"] == "8" and head["content-type"] == "application/grpc"
+    details = base64.b64decode(head["grpc-status-details-bin"] + "==")  # google.rpc.Status: RetryInfo {retry_delay {seconds}}
+    assert b"google.rpc.RetryInfo" in details and details.endswith(b"\x12\x05\x0a\x03\x08" + varint(int(head["retry-after"])))
     assert "used up" in head["grpc-message"] and 3590 <= int(head["retry-after"]) <= 3600
     assert head["ratelimit"].startswith('"q";r=0;t=') and head["ratelimit-policy"] == '"q";q=1;w=3600'
 
