@@ -216,8 +216,10 @@ static void on_end(void *ctx, enum tr_err err, uint32_t h2_code, const struct tr
     err = truth(call, err, h2_code);
     if (h2_code != ~0u)
         TR_STAT_ADD(c->stats.resets_received, 1);
-    /* The connection was lost before a byte of the request was written: another one takes it. */
-    if ((err == TR_ERR_UPSTREAM_CLOSED || err == TR_ERR_UPSTREAM_GOAWAY) &&
+    /* The connection was lost, or is on its way out (then nghttp2 is it that refuses), before a
+     * byte of the request was written: another one takes it. */
+    if ((err == TR_ERR_UPSTREAM_CLOSED || err == TR_ERR_UPSTREAM_GOAWAY ||
+         err == TR_ERR_UPSTREAM_REFUSED) &&
         call->progress == TR_PROGRESS_NOT_SENT && call->req_pos == 0 &&
         call->moves < TR_CALL_MOVES && !c->freeing) {
         call->moves++;

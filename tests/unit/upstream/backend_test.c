@@ -356,6 +356,41 @@ static void backend_goes_away_in_good_order(void **state)
     finish();
 }
 
+static void call_another(struct test_call *tc)
+{
+    (void)tc;
+    struct test_call *next = w_call(&w, "y");
+    assert_ptr_equal(next->call.conn, tc->call.conn);
+}
+
+/* A call has its stream when the backend says goodbye, but nothing of it has been written: nghttp2
+ * writes nothing any more. It goes to another connection, whatever the goodbye covers. */
+static void backend_goes_away_before_a_call_is_written(void **state)
+{
+    (void)state;
+    static const uint32_t last[] = {0x7FFFFFFF, 3, 1};
+    for (size_t i = 0; i < sizeof last / sizeof last[0]; i++) {
+        struct test_call *tc = called(), *next = &w.calls[1];
+        tc->at_head = call_another;
+        put_headers(1, false, head_ok);
+        f_head(&out, 8, F_GOAWAY, 0, 0);
+        f_u32(&out, last[i]);
+        f_u32(&out, 0);
+        put_headers(1, true, trailers_ok);
+        reply();
+        tr_stream_want(b->raw, false, false);
+        struct tr_stream *old = b->raw;
+        b->raw = NULL;
+        b->kind = B_ECHO;
+        assert_int_equal(w_until(&w, 2, 3000), 2);
+        assert_int_equal(next->err, TR_OK);
+        assert_int_equal(tc->err, TR_OK);
+        assert_int_equal(b->accepted, 2);
+        b->raw = old;
+        finish();
+    }
+}
+
 /* The answer, cut at each of its bytes by the end of the connection: one truthful end, whatever had
  * come. */
 static void backend_cuts_at_each_byte(void **state)
@@ -408,6 +443,7 @@ int main(void)
         cmocka_unit_test(backend_floods),
         cmocka_unit_test(backend_that_is_no_http2_server),
         cmocka_unit_test(backend_goes_away_in_good_order),
+        cmocka_unit_test(backend_goes_away_before_a_call_is_written),
         cmocka_unit_test(backend_cuts_at_each_byte),
         cmocka_unit_test(backend_storms_with_goaway),
     };

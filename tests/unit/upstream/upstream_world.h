@@ -62,6 +62,7 @@ struct test_call {
     uint32_t h2_code;
     char grpc_status[8];
     bool keep_credit, head_end, free_on_head;
+    void (*at_head)(struct test_call *tc); /* NULL */
 };
 
 struct world {
@@ -302,6 +303,8 @@ static void call_head(void *ctx, unsigned status, const struct tr_headers *heade
     tc->heads++;
     tc->status = status;
     tc->head_end = end;
+    if (tc->at_head)
+        tc->at_head(tc);
     if (tc->free_on_head) {
         tr_cluster_free(tc->w->cluster);
         tc->w->cluster = NULL;
