@@ -180,11 +180,12 @@ def test_fields_are_chosen(logged, backend, version):
         c.request("GET", "/test/v1/echo/x", [("user-agent", "me"), ("traceparent", f"00-{trace}-00f067aa0ba902b7-01"), ("origin", "https://a.example"),
                                              ("referer", "https://a.example/p")])
         c.request("GET", "/test/v1/echo/x", [("traceparent", "00-x")])
-    wait_until("both", lambda: len(log.lines()) == 2, 20)
+        c.request("GET", "/test/v1/echo/x", [("traceparent", f"00-{trace[:-1]}\"-00f067aa0ba902b7-01")])
+    wait_until("all", lambda: len(log.lines()) == 3, 20)
     assert log.lines()[0] == {"status": 200, "user_agent": "me", "trace_id": trace, "peer": "127.0.0.1", "tls": False, "referer": "https://a.example/p",
                               "origin": "https://a.example", "authority": f"127.0.0.1:{gateway.port}", "method": "GET"}
     assert list(log.lines()[0]) == names
-    assert "trace_id" not in log.lines()[1]
+    assert "trace_id" not in log.lines()[1] and "trace_id" not in log.lines()[2]
 
 
 def test_where_the_time_went(logged, backend, version):
@@ -379,12 +380,13 @@ def test_waiting_for_keys(start, backend, tmp_path, version):
     assert line["filters_us"] >= line["key_wait_us"] >= 0
 
 
-def test_waiting_for_the_store_of_quotas(logged, backend, version):
+@pytest.mark.parametrize("early", [False, True])
+def test_waiting_for_the_store_of_quotas(logged, backend, version, early):
     """A store that is frozen: the wait of its timeout is in the line, as a part of the filters' share."""
     redis = Redis()
     try:
         gateway, log = logged(workers=1, quota_store={"redis": "unix:" + redis.path, "timeout": "300ms", "on_failure": "allow"},
-                              policies={SERVICE + ".Echo": {"quotas": [{"name": "q", "limit": 1000, "window": "60s"}]}})
+                              policies={SERVICE + ".Echo": {"quotas": [{"name": "q", "limit": 1000, "window": "60s", "before_authentication": early}]}})
         wait_until("the store is up", lambda: gateway.metric("transom_quota_store_up") == 1, 20)
         redis.freeze()
         with CLIENTS[version](gateway.port) as c:

@@ -23,8 +23,8 @@ CONFIG = {
         SERVICE + ".Metadata": {"cors": {"origins": ["*"], "max_age": "0s"}},
         SERVICE + ".Query": {"cors": "none"},
         SERVICE + ".Nothing": {"cors": {"origins": [APP]}},
-        SERVICE + ".GetFile": {"cors": {"origins": [APP]}},
-        SERVICE + ".PutFile": {"cors": {"origins": ["https://other.example.com"]}},
+        SERVICE + ".GetFile": {"cors": {"origins": [APP, "https://both.example.com"]}},
+        SERVICE + ".PutFile": {"cors": {"origins": ["https://other.example.com", "https://both.example.com"], "credentials": True}},
         SERVICE + ".Shadow": {"cors": {"origins": [APP]}, "ip": {"deny": ["127.0.0.1"]}},
         SERVICE + ".Down": {"cors": {"origins": [APP], "expose_headers": ["x-one"]}},
         SERVICE + ".Bare": {"cors": {"origins": [APP]}},
@@ -75,6 +75,10 @@ def test_a_method_whose_own_policy_is_closed_is_not_listed(http, backend):
     assert cors(ask(http, "/test/v1/raw/name", "PUT")) == {}
     r = ask(http, "/test/v1/raw/name", "PUT", "https://other.example.com")
     assert cors(r)["access-control-allow-methods"] == "PUT"
+    for method in ("GET", "PUT"):  # both are open to it, but not on the same terms
+        r = ask(http, "/test/v1/raw/name", method, "https://both.example.com")
+        assert set(cors(r)["access-control-allow-methods"].split(", ")) == {"GET": {"GET", "HEAD"}, "PUT": {"PUT"}}[method]
+        assert (cors(r).get("access-control-allow-credentials") == "true") == (method == "PUT")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example.com", "http://app.example.com", "https://app.example.com.evil.com", APP + ":8443", "null", "",

@@ -1,6 +1,7 @@
 """IP rules on the trusted client address (SPEC §10, contrib/doc/ip-rules.md)."""
 import contextlib
 import json
+import socket
 
 import grpc
 import pytest
@@ -101,6 +102,25 @@ def test_without_trusted_hops_only_the_peer_counts(start, backend, version):
     with {"h1": H1, "h2": H2}[version](g.port) as c:
         assert c.request("GET", "/test/v1/echo/x", forwarded("10.0.0.1")).status == 200
         assert c.request("GET", "/test/v1/query", forwarded("11.0.0.1")).status == 403
+
+
+@pytest.mark.parametrize("hops,said,statuses", [(0, None, [403, 200]), (0, "192.0.2.1", [403, 200]), (1, None, [403, 200]),
+                                                (1, "192.0.2.1", [200, 200]), (1, "203.0.113.1", [403, 403]), (1, "unknown", [403, 200])])
+def test_the_peer_of_a_unix_socket_has_no_address(start, backend, tmp_path, hops, said, statuses):
+    """It is on no list: an allow list keeps it out, a deny list does not; a trusted proxy may say whose request it is."""
+    path = tmp_path / "s"
+    start(base_config([backend.endpoint], trusted_hops=hops, listeners=[{"address": "127.0.0.1:0"}, {"address": f"unix:{path}"}],
+                      policies={SERVICE + ".Echo": {"ip": {"allow": ["0.0.0.0/1", "192.0.2.0/24", "::/0"]}},
+                                SERVICE + ".Query": {"ip": {"deny": ["203.0.113.0/24", "::/0"]}}}))
+    got = []
+    for target in ("/test/v1/echo/x", "/test/v1/query"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(str(path))
+            lines = [f"GET {target} HTTP/1.1", "Host: a", "Connection: close", *([f"X-Forwarded-For: {said}"] if said else []), "", ""]
+            s.sendall("\r\n".join(lines).encode())
+            got.append(int(b"".join(iter(lambda: s.recv(65536), b"")).split()[1]))
+    assert got == statuses
 
 
 def test_a_denied_body_is_not_read(http, backend, gateway):

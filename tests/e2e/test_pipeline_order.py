@@ -62,6 +62,29 @@ def test_a_preflight_needs_no_credential_and_charges_no_quota(start, connect, ba
     assert ask(http, KEY).status == 200
 
 
+def test_a_preflight_charges_no_quota_before_authentication(start, connect, backend, tmp_path):
+    gateway = start(config(backend, tmp_path, quotas=[quota(1, key=["client_address"], before_authentication=True)], cors={"origins": ["https://app.test"]}))
+    http = connect(gateway)
+    asked = [("origin", "https://app.test"), ("access-control-request-method", "GET")]
+    assert [ask(http, asked, "OPTIONS").status for _ in range(3)] == [204] * 3
+    assert ask(http, KEY).status == 200 and ask(http, KEY).status == 429
+
+
+@pytest.mark.parametrize("what", ["set", "remove"])
+def test_header_rules_come_after_identity(start, connect, backend, tmp_path, what):
+    """They may replace or drop what the gateway says of the client, and give the gateway's own credential in the place of the client's."""
+    rules = ({"set_headers": {"request": {"x-consumer": "edge", "x-api-key": "backend-key", "authorization": "Bearer backend"}}} if what == "set" else
+             {"remove_headers": {"request": ["x-consumer"]}})
+    c = config(backend, tmp_path, **rules)
+    c["authentication"]["api_keys"]["consumer_header"] = "x-consumer"
+    assert ask(connect(start(c)), [*KEY, ("x-consumer", "mallory"), ("authorization", "Bearer mine")]).status == 200
+    got = {k: [v for n, v in backend.one_call().metadata if n == k] for k in ("x-consumer", "x-api-key", "authorization")}
+    if what == "set":
+        assert got == {"x-consumer": ["edge"], "x-api-key": ["backend-key"], "authorization": ["Bearer backend"]}
+    else:
+        assert got["x-consumer"] == [] and got["x-api-key"] == []
+
+
 def test_an_address_that_may_not_ask_is_refused_before_all(start, connect, backend, tmp_path):
     gateway = start(config(backend, tmp_path, quotas=[quota(1)], ip={"deny": ["192.0.2.0/24"]}, cors={"origins": ["*"]}))
     http, there = connect(gateway), [("x-forwarded-for", "192.0.2.9")]
