@@ -304,6 +304,32 @@ static void on_shadowed(void *ctx, void *target, void *by)
                o->rpc->full_name.ptr);
 }
 
+/* A field that no method of the upstream has would leave ring_hash without any key, silently. */
+static void check_hash_field(struct tr_build *b, const struct tr_upstream *up)
+{
+    const struct tr_snapshot *snap = b->snap;
+    const struct tr_field *fields[TR_FIELD_PATH_MAX];
+    const struct tr_upstream_conf *conf = up->conf;
+    bool served = false, found = false;
+    if (!conf || conf->hash_on != TR_HASH_ON_FIELD)
+        return;
+    for (uint32_t i = 0; i < snap->route_count && !found; i++) {
+        const struct tr_route *route = snap->routes[i];
+        if (route->upstream != up)
+            continue;
+        served = true;
+        found = !route->rpc->client_streaming &&
+                tr_msgtype_path(route->rpc->input, conf->hash_name, fields) > 0;
+    }
+    if (served && !found)
+        tr_problem(
+            &b->snap->problems, TR_PROBLEM_ERROR,
+            tr_build_where(b, "/upstreams/%.*s/hash_on", (int)conf->name.len, conf->name.ptr),
+            "no method of this upstream, client streams apart, has the field %.*s in its "
+            "request; it must be singular and no message",
+            (int)conf->hash_name.len, conf->hash_name.ptr);
+}
+
 void tr_build_routes(struct tr_build *b)
 {
     struct tr_snapshot *snap = b->snap;
@@ -328,13 +354,15 @@ void tr_build_routes(struct tr_build *b)
         if (!r.overrides.items[i].used && r.overrides.items[i].selector.len)
             tr_problem(&snap->problems, TR_PROBLEM_WARNING, r.overrides.items[i].where,
                        "this selector names no method that is served");
-    tr_policy_report_unused(snap->policies);
+    tr_policy_report_unused(snap->policies, services, snap->config.services.count);
     struct tr_status st;
     tr_status_clear(&st);
     struct tr_typepool_stats stats = tr_typepool_stats(snap->pool);
     /* a pool that could not be linked has been told of already */
     if (tr_typepool_freeze(snap->pool, stats.messages <= 20000, &st) && snap->problems.errors == 0)
         problem_status(&r, TR_SPAN("descriptors"), &st);
+    for (uint32_t i = 0; i < snap->upstream_count && snap->problems.errors == 0; i++)
+        check_hash_field(b, &snap->upstreams[i]);
     if (tr_router_freeze(snap->router) == TR_OK && snap->problems.errors == 0)
         tr_router_shadowed(snap->router, on_shadowed, b);
     build_native_table(snap);

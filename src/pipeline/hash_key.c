@@ -3,32 +3,13 @@
 #include "proto/wire.h"
 
 #define FRAME_HEADER 5
-#define DEPTH_MAX    16
-
-/* The fields of a path, from the message on; their count, 0 when it is none. */
-static int resolve(const struct tr_msgtype *type, struct tr_span path,
-                   const struct tr_field *fields[DEPTH_MAX])
-{
-    int count = 0;
-    while (path.ptr && count < DEPTH_MAX) {
-        const struct tr_field *f =
-            type ? tr_msgtype_field_by_name(type, tr_span_cut(&path, '.')) : NULL;
-        bool inner = path.ptr != NULL;
-        if (!f || (f->flags & TR_FF_REPEATED) || f->type == TR_FT_GROUP ||
-            (f->type == TR_FT_MESSAGE) != inner)
-            return 0;
-        fields[count++] = f;
-        type = inner ? f->sub.msg : NULL;
-    }
-    return path.ptr ? 0 : count;
-}
 
 bool tr_hash_field(const struct tr_msgtype *type, struct tr_span message, struct tr_span path,
                    struct tr_span *ret_value)
 {
-    const struct tr_field *fields[DEPTH_MAX];
-    const char *ends[DEPTH_MAX], *p = message.ptr;
-    int count = resolve(type, path, fields), depth = 0;
+    const struct tr_field *fields[TR_FIELD_PATH_MAX];
+    const char *ends[TR_FIELD_PATH_MAX], *p = message.ptr;
+    int count = tr_msgtype_path(type, path, fields), depth = 0;
     bool found = false;
     if (count == 0)
         return false;

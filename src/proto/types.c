@@ -49,6 +49,23 @@ const struct tr_field *tr_msgtype_field_by_name(const struct tr_msgtype *msg, st
     return NULL;
 }
 
+int tr_msgtype_path(const struct tr_msgtype *msg, struct tr_span path,
+                    const struct tr_field *ret_fields[TR_FIELD_PATH_MAX])
+{
+    int count = 0;
+    while (path.ptr && count < TR_FIELD_PATH_MAX) {
+        const struct tr_field *f =
+            msg ? tr_msgtype_field_by_name(msg, tr_span_cut(&path, '.')) : NULL;
+        bool inner = path.ptr != NULL;
+        if (!f || (f->flags & TR_FF_REPEATED) || f->type == TR_FT_GROUP ||
+            (f->type == TR_FT_MESSAGE) != inner)
+            return 0;
+        ret_fields[count++] = f;
+        msg = inner ? f->sub.msg : NULL;
+    }
+    return path.ptr ? 0 : count;
+}
+
 const struct tr_enum_value *tr_enumtype_by_number(const struct tr_enumtype *en, int32_t number)
 {
     int64_t at = (int64_t)number - en->dense_min;

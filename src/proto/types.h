@@ -163,6 +163,11 @@ static inline const struct tr_field *tr_msgtype_field(const struct tr_msgtype *m
 }
 /* By JSON name or proto name; extensions by "[full.name]". */
 const struct tr_field *tr_msgtype_field_by_name(const struct tr_msgtype *msg, struct tr_span name);
+/* The fields of a dotted path of proto or JSON names, through singular messages to a singular field
+ * that is no message; their count, 0 when it is no such path. */
+#define TR_FIELD_PATH_MAX 16
+int tr_msgtype_path(const struct tr_msgtype *msg, struct tr_span path,
+                    const struct tr_field *ret_fields[TR_FIELD_PATH_MAX]);
 /* NULL when there is none: unknown numbers of open enums are printed as numbers. */
 const struct tr_enum_value *tr_enumtype_by_number(const struct tr_enumtype *en, int32_t number);
 const struct tr_enum_value *tr_enumtype_by_name(const struct tr_enumtype *en, struct tr_span name);

@@ -137,6 +137,9 @@ def test_a_claim(start, backends, client, claim):
     ({"load_balancing": "ring_hash", "hash_on": "header:"}, "header:NAME"),
     ({"load_balancing": "ring_hash", "hash_on": "header:a b"}, "header:NAME"),
     ({"hash_on": "header:x"}, "ring_hash"),
+    ({"load_balancing": "ring_hash", "hash_on": "field:no_such_field"}, "no_such_field"),
+    ({"load_balancing": "ring_hash", "hash_on": "field:leaf"}, "no message"),
+    ({"load_balancing": "ring_hash", "hash_on": "field:leaf.texts"}, "singular"),
 ])
 def test_mistakes_are_found_at_load(tmp_path, keys, says):
     path = tmp_path / "transom.json"
