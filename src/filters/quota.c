@@ -453,12 +453,6 @@ static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
     if (!conf)
         return TR_ERR_NOMEM;
     *ret_conf = conf;
-    struct tr_span url = snap->config.quota_store.redis;
-    struct tr_status st;
-    tr_status_clear(&st);
-    if (url.len && tr_kv_redis_parse(url, &conf->redis, &st))
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/quota_store/redis"), "%.*s",
-                   (int)tr_status_text(&st).len, tr_status_text(&st).ptr);
     return tr_quota_compile(snap, conf);
 }
 

@@ -2,6 +2,7 @@
 #include "filters/quota.h"
 #include "filters/report.h"
 #include "http/msg.h"
+#include "io/listener.h"
 
 #include <jansson.h>
 
@@ -253,9 +254,41 @@ static void compile_policy(void *ctx, struct tr_policy *policy)
     policy->slots[TR_POLICY_QUOTA] = all;
 }
 
+/* The path of a socket is relative to the file, as all paths are. */
+static enum tr_err place_socket(const struct tr_snapshot *snap, struct tr_kv_redis_url *url,
+                                struct tr_status *st)
+{
+    struct tr_span path = tr_span_from(tr_span_cstr(url->host), 5);
+    if (path.len == 0 || path.ptr[0] == '/' || path.ptr[0] == '@' || snap->folder.len == 0)
+        return TR_OK;
+    char whole[sizeof url->host];
+    int n = snprintf(whole, sizeof whole, "unix:%.*s/%.*s", (int)snap->folder.len, snap->folder.ptr,
+                     (int)path.len, path.ptr);
+    if (n < 0 || (size_t)n >= sizeof whole)
+        return tr_fail(st, TR_ERR_CONFIG, "the path of the unix socket is too long");
+    enum tr_err err = tr_addr_parse(tr_span(whole, (size_t)n), &url->addr, st);
+    if (!err)
+        memcpy(url->host, whole, (size_t)n + 1);
+    return err;
+}
+
+static void find_store(struct tr_snapshot *snap, struct tr_quota_conf *conf)
+{
+    struct tr_status st;
+    tr_status_clear(&st);
+    enum tr_err err = tr_kv_redis_parse(snap->config.quota_store.redis, &conf->redis, &st);
+    if (!err && tr_span_starts(tr_span_cstr(conf->redis.host), TR_SPAN("unix:")))
+        err = place_socket(snap, &conf->redis, &st);
+    if (err)
+        tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("/quota_store/redis"), "%.*s",
+                   (int)tr_status_text(&st).len, tr_status_text(&st).ptr);
+}
+
 enum tr_err tr_quota_compile(struct tr_snapshot *snap, struct tr_quota_conf *conf)
 {
     struct compile c = {.snap = snap, .conf = conf};
+    if (snap->config.quota_store.redis.len)
+        find_store(snap, conf);
     tr_policy_each(snap->policies, compile_policy, &c);
     return c.err;
 }

@@ -224,6 +224,13 @@ def test_rights_that_the_store_must_give(start, backend, redis):
     assert statuses(gateway, 3) == [200, 200, 429]
 
 
+def test_the_path_of_a_socket_is_relative_to_the_file(start, backend, redis, tmp_path):
+    (tmp_path / "gateway0").mkdir()
+    (tmp_path / "gateway0" / "redis.sock").symlink_to(redis.path)
+    gateway = begin(start, config(backend, "unix:redis.sock", quota(limit=1), on_failure="deny"))
+    assert statuses(gateway, 2) == [200, 429]
+
+
 def test_password_and_database(start, backend):
     redis = Redis(password="s3cret")
     try:
