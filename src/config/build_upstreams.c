@@ -96,6 +96,12 @@ static enum tr_err parse_addr(struct tr_build *b, struct tr_span text, struct tr
     return tr_addr_parse(whole, ret_addr, st);
 }
 
+static bool has_port_zero(const struct tr_addr *addr)
+{
+    char text[TR_ADDR_TEXT_MAX];
+    return addr->ss.ss_family != AF_UNIX && tr_span_ends(tr_addr_text(addr, text), TR_SPAN(":0"));
+}
+
 /* Sockets of one process may share an address (workers do): the kernel would spread connections
  * over two listeners, or over a listener and the operator's endpoints. */
 static void refuse_taken(struct tr_build *b, const struct tr_addr *addr, uint32_t listeners,
@@ -103,7 +109,7 @@ static void refuse_taken(struct tr_build *b, const struct tr_addr *addr, uint32_
 {
     char mine[TR_ADDR_TEXT_MAX], other[TR_ADDR_TEXT_MAX];
     struct tr_span text = tr_addr_text(addr, mine);
-    if (addr->len == 0 || (addr->ss.ss_family != AF_UNIX && tr_span_ends(text, TR_SPAN(":0"))))
+    if (addr->len == 0 || has_port_zero(addr))
         return;
     for (uint32_t i = 0; i < listeners; i++) {
         const struct tr_addr *taken = &b->snap->listeners[i].addr;
@@ -221,6 +227,8 @@ static void endpoint(struct tr_build *b, const struct tr_cfg_endpoint *cfg, stru
     }
     if (parse_addr(b, cfg->address, &ep->addr, &st))
         add_status(b, where, &st);
+    else if (has_port_zero(&ep->addr))
+        tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where, "the port must be 1 to 65535");
 }
 
 static struct tr_tls_ctx *upstream_tls(struct tr_build *b, const struct tr_cfg_upstream_tls *tls,

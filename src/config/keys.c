@@ -521,7 +521,16 @@ static void unknown_key(const struct tr_keys *keys, const char *name, struct tr_
             return;
         }
     }
-    tr_problem(ctx->problems, TR_PROBLEM_ERROR, pointer, "unknown key \"%s\"", name);
+    char all[160];
+    size_t len = 0;
+    for (uint32_t i = 0; i < keys->count && len < sizeof all; i++)
+        len += (size_t)snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "",
+                                keys->keys[i].name);
+    if (len < sizeof all) /* of a long table the reference has them */
+        tr_problem(ctx->problems, TR_PROBLEM_ERROR, pointer, "unknown key \"%s\"; there %s %s",
+                   name, keys->count == 1 ? "is" : "are", all);
+    else
+        tr_problem(ctx->problems, TR_PROBLEM_ERROR, pointer, "unknown key \"%s\"", name);
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables, not of the input */

@@ -111,6 +111,9 @@ void tr_problems_init(struct tr_problems *problems, struct tr_arena *arena);
 /* where: a JSON pointer into the configuration (gets its line), or any other text. */
 void tr_problem(struct tr_problems *problems, enum tr_problem_level level, struct tr_span where,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* An error at a place of the file that is not JSON yet. */
+void tr_problem_at(struct tr_problems *problems, uint32_t line, uint32_t column, const char *fmt,
+                   ...) __attribute__((format(printf, 4, 5)));
 
 /* Line and column of what a JSON pointer names (the value; for a key that does not exist, its
  * object); false: not found. */

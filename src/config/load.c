@@ -90,7 +90,7 @@ enum tr_err tr_snapshot_load(struct tr_span config_file, enum tr_snapshot_mode m
             tr_arena_init(&snap->arena, NULL);
             tr_problems_init(&snap->problems, &snap->arena);
             struct tr_span why = tr_status_text(&st);
-            tr_problem(&snap->problems, TR_PROBLEM_ERROR, config_file, "%.*s", (int)why.len,
+            tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN(""), "%.*s", (int)why.len,
                        why.ptr);
         }
         *ret_snapshot = snap;
@@ -107,8 +107,9 @@ static void parse_file(struct tr_build *b, struct tr_span text)
     json_error_t je;
     snap->root = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &je);
     if (!snap->root) {
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, TR_SPAN("configuration"),
-                   "line %d, column %d: %s", je.line, je.column, je.text);
+        tr_problem_at(&snap->problems, je.line > 0 ? (uint32_t)je.line : 1,
+                      je.column > 0 ? (uint32_t)je.column : 1, "the JSON is malformed: %s",
+                      je.text);
         return;
     }
     tr_keys_parse(&tr_config_keys, snap->root, TR_SPAN(""), &b->ctx, &snap->config);

@@ -53,16 +53,32 @@ static bool is_name(struct tr_span s)
     return !start;
 }
 
-static struct tr_span policy_pointer(struct tr_policy_set *set, struct tr_span key)
+/* "/policies/KEY" and, where it is not "", "/MEMBER". */
+static struct tr_span member_pointer(struct tr_policy_set *set, struct tr_span key,
+                                     const char *member)
 {
     static const struct tr_span base = TR_SPAN_INIT("/policies/");
-    char *p = tr_arena_alloc(set->ctx.arena, base.len + key.len);
+    size_t more = strlen(member), len = base.len;
+    char *p = tr_arena_alloc(set->ctx.arena, base.len + 2 * key.len + 1 + more);
     if (!p)
         return base;
     memcpy(p, base.ptr, base.len);
-    if (key.len)
-        memcpy(p + base.len, key.ptr, key.len);
-    return tr_span(p, base.len + key.len);
+    for (size_t i = 0; i < key.len; i++) { /* RFC 6901, section 3 */
+        bool escaped = key.ptr[i] == '/' || key.ptr[i] == '~';
+        if (escaped)
+            p[len++] = '~';
+        p[len++] = !escaped ? key.ptr[i] : key.ptr[i] == '/' ? '1' : '0';
+    }
+    if (more) {
+        p[len++] = '/';
+        memcpy(p + len, member, more);
+    }
+    return tr_span(p, len + more);
+}
+
+static struct tr_span policy_pointer(struct tr_policy_set *set, struct tr_span key)
+{
+    return member_pointer(set, key, "");
 }
 
 /* What the gateway sets by itself: towards a backend also everything that describes a body. */
@@ -87,37 +103,43 @@ static bool is_metadata(struct tr_policy_set *set, struct tr_span name, struct t
     return tmp && tr_base64_decode(tmp, value, &n) == TR_OK;
 }
 
-static void check_name(struct tr_policy_set *set, struct tr_span key, struct tr_span name,
+static void check_name(struct tr_policy_set *set, struct tr_span where, struct tr_span name,
                        bool request)
 {
     bool ok = tr_http_is_token(name);
     for (size_t i = 0; ok && i < name.len; i++)
         ok = name.ptr[i] == tr_lower(name.ptr[i]);
     if (!ok)
-        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, where,
                    "\"%.*s\" is not a header name in lower case", (int)name.len, name.ptr);
     else if (is_own(name, request))
-        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
-                   "\"%.*s\" is the gateway's own", (int)name.len, name.ptr);
+        tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, where, "\"%.*s\" is the gateway's own",
+                   (int)name.len, name.ptr);
 }
 
 static void check_header_names(struct tr_policy_set *set, struct tr_span key,
                                const struct tr_policy *p)
 {
+    static const char *const places[] = {"request", "response"};
     const struct tr_pairs *sets[] = {&p->set_headers.request, &p->set_headers.response};
     const struct tr_strings *removes[] = {&p->remove_headers.request, &p->remove_headers.response};
     for (size_t i = 0; i < 2; i++) {
+        char member[32];
+        (void)snprintf(member, sizeof member, "set_headers/%s", places[i]);
+        struct tr_span where = member_pointer(set, key, member);
         for (uint32_t k = 0; k < sets[i]->count; k++) {
-            check_name(set, key, sets[i]->names[k], i == 0);
+            check_name(set, where, sets[i]->names[k], i == 0);
             if (!tr_http_is_field_value(sets[i]->values[k]) ||
                 (i == 0 && !is_metadata(set, sets[i]->names[k], sets[i]->values[k])))
-                tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
+                tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, where,
                            "the value of \"%.*s\" is not a header value",
                            (int)sets[i]->names[k].len, sets[i]->names[k].ptr);
         }
+        (void)snprintf(member, sizeof member, "remove_headers/%s", places[i]);
+        where = member_pointer(set, key, member);
         for (uint32_t k = 0; k < removes[i]->count; k++)
             if (removes[i]->items[k].ptr)
-                check_name(set, key, removes[i]->items[k], i == 0);
+                check_name(set, where, removes[i]->items[k], i == 0);
     }
 }
 
@@ -132,9 +154,9 @@ static void compile_retry(struct tr_policy_set *set, struct tr_span key, struct 
         uint32_t bit = name.ptr ? tr_retry_code_bit(name) : 0;
         retry->on_codes |= bit;
         if (!bit && name.ptr && report)
-            tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, policy_pointer(set, key),
-                       "retry.on: \"%.*s\" is not a gRPC code that a failure has", (int)name.len,
-                       name.ptr);
+            tr_problem(set->ctx.problems, TR_PROBLEM_ERROR, member_pointer(set, key, "retry/on"),
+                       "\"%.*s\" is not a gRPC code that a failure has (such as UNAVAILABLE)",
+                       (int)name.len, name.ptr);
     }
 }
 
@@ -353,13 +375,24 @@ struct tr_span tr_policy_where(struct tr_policy_set *set, const struct tr_policy
     return TR_SPAN("/policies");
 }
 
-void tr_policy_report_unused(struct tr_policy_set *set)
+void tr_policy_report_unused(struct tr_policy_set *set, const struct tr_cfg_service *services,
+                             uint32_t count)
 {
-    for (uint32_t i = 0; i < set->rule_count; i++)
-        if (!set->rules[i].used && set->rules[i].rank != 0)
-            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING,
-                       policy_pointer(set, set->rules[i].key),
+    for (uint32_t i = 0; i < set->rule_count; i++) {
+        const struct rule *r = &set->rules[i];
+        bool service = false;
+        if (r->used || r->rank == 0)
+            continue;
+        for (uint32_t k = 0; k < count && !service; k++)
+            service = services[k].name.ptr && tr_span_eq(services[k].name, r->key);
+        if (service)
+            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING, policy_pointer(set, r->key),
+                       "this policy matches no method: for all of the service write \"%.*s.*\"",
+                       (int)r->key.len, r->key.ptr);
+        else
+            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING, policy_pointer(set, r->key),
                        "this policy matches no method that is served");
+    }
 }
 
 struct tr_span tr_policy_source_names(struct tr_policy_set *set, struct tr_span method,

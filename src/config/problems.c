@@ -11,14 +11,11 @@ void tr_problems_init(struct tr_problems *problems, struct tr_arena *arena)
     problems->tail = &problems->first;
 }
 
-void tr_problem(struct tr_problems *problems, enum tr_problem_level level, struct tr_span where,
-                const char *fmt, ...)
+static struct tr_problem *add(struct tr_problems *problems, enum tr_problem_level level,
+                              struct tr_span where, const char *fmt, va_list ap)
 {
     char text[1024];
-    va_list ap;
-    va_start(ap, fmt);
     int n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
     if (n < 0)
         n = 0;
     size_t len = (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
@@ -28,14 +25,37 @@ void tr_problem(struct tr_problems *problems, enum tr_problem_level level, struc
         problems->warnings++;
     struct tr_problem *p = TR_ARENA_NEW(problems->arena, struct tr_problem);
     if (!p)
-        return;
+        return NULL;
     p->level = level;
     p->where = tr_arena_copy(problems->arena, where);
     p->text = tr_arena_copy(problems->arena, tr_span(text, len));
-    if (problems->text.ptr && (where.len == 0 || where.ptr[0] == '/'))
-        (void)tr_json_locate(problems->text, where, &p->line, &p->column);
     *problems->tail = p;
     problems->tail = &p->next;
+    return p;
+}
+
+void tr_problem(struct tr_problems *problems, enum tr_problem_level level, struct tr_span where,
+                const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    struct tr_problem *p = add(problems, level, where, fmt, ap);
+    va_end(ap);
+    if (p && problems->text.ptr && (where.len == 0 || where.ptr[0] == '/'))
+        (void)tr_json_locate(problems->text, where, &p->line, &p->column);
+}
+
+void tr_problem_at(struct tr_problems *problems, uint32_t line, uint32_t column, const char *fmt,
+                   ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    struct tr_problem *p = add(problems, TR_PROBLEM_ERROR, TR_SPAN(""), fmt, ap);
+    va_end(ap);
+    if (p) {
+        p->line = line;
+        p->column = column;
+    }
 }
 
 /* One part of a JSON pointer against a key as the scanner decoded it. */

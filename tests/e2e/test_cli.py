@@ -73,6 +73,45 @@ def test_check_refuses_an_address_that_is_given_twice(config, changes, place):
     assert done.returncode == 1 and f"error: {place}: " in done.stdout and "is the address of /listeners/0 already" in done.stdout
 
 
+@pytest.mark.parametrize("text, place, reason", [
+    ("", "1:1", "near end of file"), ('{"listeners": [],\n }', "2:2", "string or '}' expected near '}'"),
+    ('{"workers": 1,\n"workers": 1}', "2:9", "duplicate object key"), ("{'workers': 1}", "1:2", "string or '}' expected")])
+def test_a_file_that_is_no_json_is_told_with_its_place(tmp_path, text, place, reason):
+    path = tmp_path / "transom.json"
+    path.write_text(text)
+    done = run("check", "--config", path)
+    assert done.returncode == 1 and done.stdout.startswith(f"{path}:{place}: error: the JSON is malformed: ") and reason in done.stdout
+
+
+def test_a_file_that_cannot_be_read_is_named_once(tmp_path):
+    path = tmp_path / "nothing"
+    assert run("check", "--config", path).stdout.splitlines()[0] == f"{path}: error: cannot open {path}: No such file or directory"
+
+
+MISTAKES = [
+    ({"policies": {"*": {"set_headers": {"x-a": "b"}}}}, "/policies/*/set_headers/x-a", 'unknown key "x-a"; there are request, response'),
+    ({"policies": {"*": {"set_headers": {"response": {"X-A": "b"}}}}}, "/policies/*/set_headers/response", '"X-A" is not a header name in lower case'),
+    ({"policies": {"*": {"remove_headers": {"request": ["te"]}}}}, "/policies/*/remove_headers/request", '"te" is the gateway\'s own'),
+    ({"policies": {"*": {"retry": {"attempts": 2, "on": ["503"]}}}}, "/policies/*/retry/on", '"503" is not a gRPC code'),
+    ({"policies": {"/test.v1.EverythingService/Bare": {}}}, "/policies/~1test.v1.EverythingService~1Bare", "a policy's key is"),
+    ({"upstreams": {"main": {"endpoints": ["127.0.0.1:0"]}}}, "/upstreams/main/endpoints/0", "the port must be 1 to 65535"),
+]
+
+
+@pytest.mark.parametrize("changes, place, text", MISTAKES)
+def test_check_says_where_a_mistake_is_and_what_was_expected(config, changes, place, text):
+    path = config(**changes)
+    done = run("check", "--config", path)
+    assert done.returncode == 1 and f"error: {place}: {text}" in done.stdout, done.stdout
+    at = int(done.stdout.split(f"error: {place}")[0].rsplit("\n", 1)[-1].removeprefix(f"{path}:").split(":")[0])
+    assert at > 1  # every one of these has its own line
+
+
+def test_a_policy_named_like_a_service_is_told_how_to_mean_all_of_it(config):
+    done = run("check", "--config", config(policies={"test.v1.EverythingService": {"timeout": "1s"}}))
+    assert done.returncode == 0 and 'warning: /policies/test.v1.EverythingService: this policy matches no method: for all of the service write "test.v1.EverythingService.*"' in done.stdout
+
+
 def test_check_reads_the_admin_address(config):
     done = run("check", "--config", config(admin={"address": "9901"}))
     assert done.returncode == 1 and 'error: /admin/address: "9901" is not host:port' in done.stdout

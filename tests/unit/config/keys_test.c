@@ -98,10 +98,11 @@ static void a_file_that_is_not_json_says_where(void **state)
 {
     struct tr_snapshot *snap = build("{\"a\": }");
     (void)state;
-    assert_true(has_problem(snap, "configuration", "line 1"));
+    assert_true(has_problem(snap, "", "the JSON is malformed: "));
+    assert_int_equal(snap->problems.first->line, 1);
     tr_snapshot_unref(snap);
     snap = build("{\"workers\":1,\"workers\":2}");
-    assert_true(has_problem(snap, "configuration", "duplicate"));
+    assert_true(has_problem(snap, "", "duplicate object key"));
     tr_snapshot_unref(snap);
 }
 
