@@ -7,6 +7,7 @@ import socket
 import time
 
 import grpc
+import h2.settings
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +18,7 @@ from env.http1 import H1, H1Stream
 from env.http2 import H2
 from env.messages import types
 from env.redis import Redis
+from env.scripted import Scripted, good
 
 SERVICE = "test.v1.EverythingService"
 CLIENTS = {"h1": H1, "h2": H2}
@@ -404,3 +406,49 @@ def test_retries_are_a_share_of_their_own(logged, backend, version):
         assert c.request("GET", "/test/v1/fail/14", timeout=20).status == 503
     line = log.one(path="/test/v1/fail/14")
     assert line["attempts"] == 3 and line["retries_us"] > 0 and line["grpc_code"] == 14 and "reason" not in line, line
+
+
+def test_attempts_that_failed_are_in_no_other_share(logged, backend, version):
+    """Two tries of 300 ms: the first one's time is that of retries, the second one's of the answer; nothing is lost."""
+    gateway, log = logged(policies={SERVICE + ".Sleep": {"retry": {"attempts": 2, "on": ["DEADLINE_EXCEEDED", "UNAVAILABLE"], "per_try_timeout": "300ms",
+                                                                   "backoff": {"base": "1ms", "max": "1ms"}}}})
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/sleep?duration=20s", timeout=20).status == 504
+    line = log.one(path="/test/v1/sleep")
+    assert line["attempts"] == 2 and line["retries_us"] >= 280_000 and 280_000 <= line["connect_us"] + line["first_byte_us"] < line["duration_us"] - 270_000, line
+
+
+def test_waiting_in_line_is_a_share_of_its_own(start, tmp_path, version):
+    """A backend that takes one call at a time: the second one waits for the end of the first."""
+    def on_connect(c):
+        c.h2.local_settings = h2.settings.Settings(client=False, initial_values={3: 1})
+        c.h2.initiate_connection()
+        c.flush()
+
+    def script(c, s, r):
+        if len(slow.requests) == 2:
+            time.sleep(0.6)  # what is under test: the time of the call that is before
+        good(c, s)
+    path = tmp_path / "a.log"
+    with Scripted(script, on_connect=on_connect) as slow:
+        gateway = start(base_config([], workers=1, upstreams={"main": {"endpoints": [slow.endpoint], "max_connections": 1}}, access_log={"output": str(path)}))
+        with CLIENTS[version](gateway.port) as first, CLIENTS[version](gateway.port) as second:
+            assert first.request("GET", "/test/v1/echo/settings").status == 200  # its limit is known
+            begun = first.start("GET", "/test/v1/echo/first")
+            wait_until("the first call arrives", lambda: len(slow.requests) == 2, 20)
+            assert second.request("GET", "/test/v1/echo/second", timeout=20).status == 200
+            assert begun.finish(20).status == 200
+        line = Log(path).one(path="/test/v1/echo/second")
+        assert line["connect_us"] >= 300_000 > line["first_byte_us"], line
+        gateway.stop()
+
+
+def test_only_a_good_request_id_is_written(logged, backend, version):
+    """Of a request that no backend gets: the client's, if the backend would have got it."""
+    gateway, log = logged({"fields": ["request_id", "status"]})
+    ids = {"good-1": True, "a b": False, "x" * 129: False, "x" * 128: True, 'a"b': False}
+    with CLIENTS[version](gateway.port) as c:
+        for i, value in enumerate(ids):
+            c.request("GET", "/nowhere", [("x-request-id", value)])
+            wait_until("its line", lambda: len(log.lines()) == i + 1, 20)
+    assert log.lines() == [{"request_id": v, "status": 404} if good else {"status": 404} for v, good in ids.items()]
