@@ -3,6 +3,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import re
+import socket
 import time
 
 import pytest
@@ -245,3 +246,20 @@ def test_password_and_database(start, backend):
         assert redis.say("SELECT 4", "DBSIZE").endswith(":1\r\n")
     finally:
         redis.close()
+
+
+def test_a_gateway_ends_while_requests_wait_for_the_store(start, backend, redis):
+    conf = config(backend, f"unix:{redis.path}", quota("mine", 9, store="local"), quota("shared", 50), timeout="10s")
+    conf["drain_timeout"] = "300ms"
+    gateway = begin(start, conf)
+    redis.freeze()
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):
+                s = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+                s.sendall(b"GET /test/v1/echo/x HTTP/1.1\r\nhost: a\r\n\r\n" * 2)
+            wait_until("requests wait", lambda: gateway.metric("transom_requests_in_flight") >= 4, 20)
+            gateway.stop()
+        assert gateway.process.returncode == 0
+    finally:
+        redis.thaw()
