@@ -116,6 +116,14 @@ def test_forwarded_headers_are_appended_under_trusted_hops(connect, gateways, ba
     assert got["x-forwarded-proto"] == ["https"] and got["x-forwarded-host"] == ["front.example"]
 
 
+def test_forwarded_headers_that_are_no_metadata_do_not_go_on(connect, gateways, backend):
+    """Appending to such a line would make it one that gRPC refuses as a whole."""
+    gateway = gateways(trusted_hops=1)
+    got = seen(connect(gateway), [("x-forwarded-for", "caf\xe9"), ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "\xe9"), ("x-forwarded-host", "\xe9")])
+    assert got["x-forwarded-for"] == ["1.2.3.4, 127.0.0.1"] and got["x-forwarded-proto"] == ["http"]
+    assert got["x-forwarded-host"] == [f"127.0.0.1:{gateway.port}"]
+
+
 @pytest.mark.parametrize("hops", [0, 1])
 def test_forwarded_headers_have_no_other_spelling(backend, gateways, hops):
     """Where '_' is '-' to a server, the client's word would stand beside the gateway's."""
@@ -154,6 +162,15 @@ def test_request_id_is_kept(http, backend, value):
 def test_bad_request_id_is_replaced(http, backend, value):
     got = seen(http, [("x-request-id", value)])["x-request-id"]
     assert len(got) == 1 and got != [value] and len(got[0]) == 32
+
+
+def test_two_request_ids_are_none(http, backend):
+    got = seen(http, [("x-request-id", "a"), ("x-request-id", "b")])["x-request-id"]
+    assert len(got) == 1 and len(got[0]) == 32
+
+
+def test_cookies_may_be_the_gateways_own(connect, gateways, backend):
+    assert "cookie" not in seen(connect(gateways(identity_headers=["Cookie"])), [("cookie", "a=1"), ("cookie", "b=2")])
 
 
 @pytest.mark.parametrize("name", ["x-user", "X-User", "x_user", "X_USER"])
@@ -247,6 +264,14 @@ def test_grpc_headers_of_answers_stay_inside(http, backend):
     r = http.request("GET", "/test/v1/metadata?initial[x-a]=1")
     assert not [n for n, _ in r.headers if n.startswith("grpc-") or n in ("te", "trailer", "transfer-encoding", "connection")]
     assert r.header("content-type") == "application/json"
+
+
+def test_a_backend_cannot_speak_for_the_connection(http, backend):
+    """Not with headers of its metadata, leading or trailing; what is the gateway's stands once."""
+    names = ("date", "proxy-authenticate", "content-encoding", "http2-settings", "trailer", "host")
+    r = http.request("GET", "/test/v1/metadata?" + "&".join(f"{side}[{n}]=1" for side in ("initial", "trailing") for n in names) + "&initial[x-a]=1")
+    assert r.status == 200 and r.header("x-a") == "1" and len(r.header_list("date")) == 1 and r.header("date") != "1"
+    assert not {n for n, v in r.headers if n in names and v == "1"}
 
 
 def test_metadata_of_errors(http, backend):
