@@ -213,7 +213,7 @@ enum tr_err tr_apikey_load(struct tr_span file, struct tr_apikey_set **ret_set,
     path[file.len] = '\0';
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return tr_fail(st, TR_ERR_CONFIG, "cannot open %s", path);
+        return tr_fail(st, TR_ERR_CONFIG, "cannot open %s: %s", path, strerrordesc_np(errno));
     enum tr_err err = TR_OK;
     if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode) || sb.st_size > FILE_MAX_BYTES)
         err = tr_fail(st, TR_ERR_CONFIG, "%s is not a regular file of at most 64 MiB", path);

@@ -40,6 +40,9 @@ struct tr_authn_policy {      /* TR_POLICY_AUTHN; NULL: public */
     bool allow_missing, open; /* open: on_unavailable allow */
 };
 
+/* What identities of a policy may have: claims are a token's, a consumer and its tier those of an
+ * API key or client certificate. */
+void tr_authn_brings(const struct tr_policy *policy, bool *ret_claims, bool *ret_consumer);
 enum tr_err tr_authn_compile(struct tr_snapshot *snap, struct tr_authn_conf *conf) TR_MUST_USE;
 
 /* ---- what is shown. Empty: nothing. Values of a query are decoded into the arena. ---- */

@@ -193,11 +193,34 @@ static uint64_t bit_of(struct compile *c, const struct tr_policy *policy, struct
         return UINT64_C(1) << TR_AUTHN_API_KEY;
     if (tr_span_eq(name, TR_SPAN("client_certificate")) && conf->has_certificates)
         return UINT64_C(1) << TR_AUTHN_CERTIFICATE;
-    tr_filter_problem(c->snap, policy, "authentication",
-                      "\"%.*s\" is neither the name of a provider, nor api_key or "
-                      "client_certificate with its part in the top-level authentication",
-                      (int)(name.len < 100 ? name.len : 100), name.ptr);
+    if (tr_span_eq(name, TR_SPAN("api_key")))
+        tr_filter_problem(c->snap, policy, "authentication",
+                          "api_key needs authentication.api_keys");
+    else if (tr_span_eq(name, TR_SPAN("client_certificate")))
+        tr_filter_problem(c->snap, policy, "authentication",
+                          "client_certificate needs authentication.client_certificates");
+    else
+        tr_filter_problem(c->snap, policy, "authentication",
+                          "authentication.providers has no \"%.*s\"; beside its names there are "
+                          "api_key and client_certificate",
+                          (int)(name.len < 100 ? name.len : 100), name.ptr);
     return 0;
+}
+
+void tr_authn_brings(const struct tr_policy *policy, bool *ret_claims, bool *ret_consumer)
+{
+    const struct tr_policy_authentication *a = policy->authentication;
+    *ret_claims = *ret_consumer = false;
+    if (!a || a->none)
+        return;
+    for (uint32_t i = 0; i < a->any_of.count + a->all_of.count; i++) {
+        struct tr_span name =
+            i < a->any_of.count ? a->any_of.items[i] : a->all_of.items[i - a->any_of.count];
+        if (tr_span_eq(name, TR_SPAN("api_key")) || tr_span_eq(name, TR_SPAN("client_certificate")))
+            *ret_consumer = true;
+        else if (name.ptr)
+            *ret_claims = true;
+    }
 }
 
 static uint64_t bits_of(struct compile *c, const struct tr_policy *policy,
@@ -223,7 +246,7 @@ static void compile_policy(void *ctx, struct tr_policy *policy)
     }
     if (!c->conf->cfg) {
         tr_filter_problem(c->snap, policy, "authentication",
-                          "there is no top-level authentication that it could mean");
+                          "the top-level \"authentication\", which says what it means, is missing");
         return;
     }
     if (a->any_of.count == 0 && a->all_of.count == 0)
@@ -257,6 +280,12 @@ static void no_silence(struct compile *c)
     }
 }
 
+static bool has_san_kind(struct tr_span san)
+{
+    return tr_span_starts(san, TR_SPAN("DNS:")) || tr_span_starts(san, TR_SPAN("URI:")) ||
+           tr_span_starts(san, TR_SPAN("email:")) || tr_span_starts(san, TR_SPAN("IP:"));
+}
+
 static void certificates(struct compile *c)
 {
     const struct tr_cfg_client_certificate *rules = c->conf->cfg->client_certificates.items;
@@ -271,6 +300,9 @@ static void certificates(struct compile *c)
         if (rules[i].subject.len == 0 && rules[i].san.len == 0)
             tr_problem(&c->snap->problems, TR_PROBLEM_ERROR, pointer,
                        "a subject or a san says whose certificate it is");
+        if (rules[i].san.len && !has_san_kind(rules[i].san))
+            tr_problem(&c->snap->problems, TR_PROBLEM_ERROR, pointer,
+                       "san begins with \"DNS:\", \"URI:\", \"email:\" or \"IP:\"");
     }
 }
 

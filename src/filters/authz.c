@@ -2,6 +2,7 @@
 #include "filters/authz.h"
 
 #include "base/alloc.h"
+#include "filters/authn.h"
 #include "filters/registry.h"
 #include "filters/report.h"
 #include "filters/tally.h"
@@ -90,6 +91,16 @@ static void compile_policy(void *ctx, struct tr_policy *policy)
     if (!policy->authentication || policy->authentication->none)
         tr_filter_problem(snap, policy, "authorization",
                           "nobody could pass: the policy names no authentication");
+    bool claims, consumer;
+    tr_authn_brings(policy, &claims, &consumer);
+    if ((claims || consumer) && p->claims.count && !claims)
+        tr_filter_problem(snap, policy, "authorization",
+                          "nobody could pass: only tokens have claims, and authentication names no "
+                          "provider of them");
+    if ((claims || consumer) && p->consumers.count && !consumer)
+        tr_filter_problem(snap, policy, "authorization",
+                          "nobody could pass: only an api_key and a client_certificate have a "
+                          "consumer, and authentication names neither");
     policy->slots[TR_POLICY_AUTHZ] = p;
 }
 

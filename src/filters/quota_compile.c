@@ -1,4 +1,5 @@
 /* Quotas of policies as the request path reads them. */
+#include "filters/authn.h"
 #include "filters/quota.h"
 #include "filters/report.h"
 #include "http/msg.h"
@@ -198,6 +199,29 @@ static void parse_keys(struct compile *c, const struct tr_policy_quota *cfg, str
     }
 }
 
+/* A part without a value is one more value, so that a key of such parts alone tells no caller from
+ * another: rarely what was meant. */
+static void warn_of_absent(struct compile *c, const struct tr_quota *q)
+{
+    const char *absent = NULL;
+    bool claims, consumer;
+    tr_authn_brings(c->policy, &claims, &consumer);
+    for (uint32_t i = 0; i < q->part_count; i++) {
+        enum tr_quota_part_kind kind = q->parts[i].kind;
+        if (kind == TR_QUOTA_CONSTANT || kind == TR_QUOTA_METHOD)
+            continue;
+        if (!(kind == TR_QUOTA_CLAIM && !claims) && !(kind == TR_QUOTA_CONSUMER && !consumer))
+            return;
+        absent = kind == TR_QUOTA_CLAIM ? "claims" : "a consumer";
+    }
+    if (absent)
+        tr_filter_warning(
+            c->snap, c->policy, "quotas",
+            "\"%.*s\": a method with this quota has no authentication that brings %s: "
+            "all its callers share one counter",
+            (int)q->name.len, q->name.ptr, absent);
+}
+
 static void parse_quota(struct compile *c, const struct tr_policy_quota *cfg, struct tr_quota *q)
 {
     uint8_t store_says = c->snap->config.quota_store.on_failure;
@@ -208,6 +232,7 @@ static void parse_quota(struct compile *c, const struct tr_policy_quota *cfg, st
     if (!is_name(cfg->name))
         PROBLEM(c, "a quota's name has 1 to 64 letters, digits, '_', '-', '.' or ':'");
     parse_keys(c, cfg, q);
+    warn_of_absent(c, q);
     parse_tiers(c, q, cfg);
     if (cfg->before_authentication &&
         (!q->early || (q->tier_count && needs_identity(&q->tier_from))))

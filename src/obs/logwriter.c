@@ -288,8 +288,9 @@ static enum tr_err open_output(struct tr_logwriter *w, struct tr_span output, st
     w->path[output.len] = 0;
     int fd = open_path(w->path);
     if (fd < 0)
-        return tr_fail(st, TR_ERR_IO, "the access log %.*s cannot be opened: error %d",
-                       (int)(output.len < 200 ? output.len : 200), output.ptr, errno);
+        return tr_fail(st, TR_ERR_IO, "the access log %.*s cannot be opened: %s",
+                       (int)(output.len < 200 ? output.len : 200), output.ptr,
+                       strerrordesc_np(errno));
     take_fd(w, fd);
     w->looked_ns = now_ns();
     return TR_OK;

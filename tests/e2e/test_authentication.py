@@ -420,8 +420,8 @@ def test_mistakes_are_told_at_load(tmp_path, backend, keys, changes, said):
 
 
 @pytest.mark.parametrize("policy, said", [
-    ({"authentication": {"any_of": ["two"]}}, "neither the name of a provider"),
-    ({"authentication": {"any_of": ["api_key"]}}, "neither the name of a provider"),
+    ({"authentication": {"any_of": ["two"]}}, "authentication.providers has no \"two\""),
+    ({"authentication": {"any_of": ["api_key"]}}, "api_key needs authentication.api_keys"),
     ({"authentication": {"allow_missing": True, "any_of": []}}, "name what must be shown"),
     ({"authorization": {}}, "name scopes"),
 ])

@@ -88,6 +88,8 @@ def test_a_file_that_cannot_be_read_is_named_once(tmp_path):
     assert run("check", "--config", path).stdout.splitlines()[0] == f"{path}: error: cannot open {path}: No such file or directory"
 
 
+TOKENS = {"providers": {"accounts": {"issuer": "https://accounts.example", "audiences": "any"}}}
+PARTNER = {"client_certificates": [{"consumer": "partner", "san": "DNS:partner.example"}]}
 MISTAKES = [
     ({"policies": {"*": {"set_headers": {"x-a": "b"}}}}, "/policies/*/set_headers/x-a", 'unknown key "x-a"; there are request, response'),
     ({"policies": {"*": {"set_headers": {"response": {"X-A": "b"}}}}}, "/policies/*/set_headers/response", '"X-A" is not a header name in lower case'),
@@ -95,6 +97,18 @@ MISTAKES = [
     ({"policies": {"*": {"retry": {"attempts": 2, "on": ["503"]}}}}, "/policies/*/retry/on", '"503" is not a gRPC code'),
     ({"policies": {"/test.v1.EverythingService/Bare": {}}}, "/policies/~1test.v1.EverythingService~1Bare", "a policy's key is"),
     ({"upstreams": {"main": {"endpoints": ["127.0.0.1:0"]}}}, "/upstreams/main/endpoints/0", "the port must be 1 to 65535"),
+    ({"policies": {"*": {"authentication": {"any_of": ["nobody"]}}}}, "/policies/*/authentication", 'the top-level "authentication", which says'),
+    ({"authentication": {}, "policies": {"*": {"authentication": {"any_of": ["api_key"]}}}}, "/policies/*/authentication", "api_key needs authentication.api_keys"),
+    ({"authentication": {}, "policies": {"*": {"authentication": {"all_of": ["client_certificate"]}}}}, "/policies/*/authentication",
+     "client_certificate needs authentication.client_certificates"),
+    ({"authentication": TOKENS, "policies": {"*": {"authentication": {"any_of": ["google"]}}}}, "/policies/*/authentication", 'authentication.providers has no "google"'),
+    ({"authentication": TOKENS, "policies": {"*": {"authentication": {"any_of": ["accounts"]}, "authorization": {"consumers": ["acme"]}}}},
+     "/policies/*/authorization", "nobody could pass: only an api_key and a client_certificate have a consumer"),
+    ({"authentication": PARTNER, "policies": {"*": {"authentication": {"any_of": ["client_certificate"]}, "authorization": {"claims": {"plan": "gold"}}}}},
+     "/policies/*/authorization", "nobody could pass: only tokens have claims"),
+    ({"authentication": {"client_certificates": [{"consumer": "partner", "san": "partner.example"}]}, "policies": {"*": {"authentication": "none"}}},
+     "/authentication/client_certificates/0", 'san begins with "DNS:"'),
+    ({"authentication": {"api_keys": {"file": "nothing"}}, "policies": {"*": {"authentication": "none"}}}, "/authentication/api_keys/file", "cannot open "),
 ]
 
 
@@ -110,6 +124,21 @@ def test_check_says_where_a_mistake_is_and_what_was_expected(config, changes, pl
 def test_a_policy_named_like_a_service_is_told_how_to_mean_all_of_it(config):
     done = run("check", "--config", config(policies={"test.v1.EverythingService": {"timeout": "1s"}}))
     assert done.returncode == 0 and 'warning: /policies/test.v1.EverythingService: this policy matches no method: for all of the service write "test.v1.EverythingService.*"' in done.stdout
+
+
+@pytest.mark.parametrize("key, authentication, told", [
+    (["claim:sub"], {"any_of": ["accounts"]}, None), (["claim:sub"], {"any_of": ["client_certificate"]}, "brings claims"), (["claim:sub"], "none", "brings claims"),
+    (["consumer"], {"any_of": ["client_certificate"]}, None), (["consumer", "method"], {"all_of": ["accounts"]}, "brings a consumer"),
+    (["consumer", "client_address"], "none", None), (["client_address"], "none", None), ([], "none", None)])
+def test_check_warns_of_a_quota_that_tells_no_caller_from_another(config, key, authentication, told):
+    path = config(authentication={**TOKENS, **PARTNER}, policies={"*": {"authentication": authentication, "quotas": [{"name": "q", "key": key, "limit": 1, "window": "1s"}]}})
+    lines = [line for line in run("check", "--config", path).stdout.splitlines() if "warning: /policies" in line]
+    assert lines == [] if told is None else len(lines) == 1 and "/policies/*/quotas" in lines[0] and told in lines[0]
+
+
+def test_an_access_log_that_cannot_be_opened_says_why(config):
+    done = run("serve", "--config", config(access_log={"output": "nowhere/access.log"}))
+    assert done.returncode == 1 and "nowhere/access.log cannot be opened: No such file or directory" in done.stderr
 
 
 def test_check_reads_the_admin_address(config):
