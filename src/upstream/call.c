@@ -5,8 +5,7 @@
 
 #define DEADLINE_SLACK_NS ((uint64_t)20 * 1000 * 1000)
 
-/* ---- outcomes
- * ----------------------------------------------------------------------------------- */
+/* ---- outcomes -------------------------------------------------------------------------------- */
 
 #define H2_CANCEL 8 /* RFC 9113 §7 */
 
@@ -16,28 +15,6 @@ static bool is_failure(int grpc_code, bool ours)
 {
     return grpc_code == UNAVAILABLE || grpc_code == INTERNAL || grpc_code == UNKNOWN ||
            (grpc_code == DEADLINE_EXCEEDED && ours);
-}
-
-/* The status of an answer without grpc-status, as the gRPC document maps it. */
-static int code_of_http(unsigned status)
-{
-    switch (status) {
-    case 400:
-        return INTERNAL;
-    case 401:
-        return 16;
-    case 403:
-        return 7;
-    case 404:
-        return 12;
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-        return UNAVAILABLE;
-    default:
-        return UNKNOWN;
-    }
 }
 
 static void report(struct tr_ucall *call, bool failure)
@@ -109,7 +86,7 @@ static void judge_end(struct tr_ucall *call, enum tr_err err, const struct tr_he
     uint64_t code;
     if (!h || !tr_span_u64(h->value, &code) || code > 1000 ||
         (code == OK && call->http_status != 200 && call->http_status))
-        code = (uint64_t)code_of_http(call->http_status);
+        code = tr_grpc_from_http(call->http_status);
     if (code == OK && call->unary && !call->has_data)
         code = INTERNAL; /* no message */
     /* a backend whose clock was faster than ours says what we would have said */
@@ -119,8 +96,7 @@ static void judge_end(struct tr_ucall *call, enum tr_err err, const struct tr_he
     tr_ucall_report(call, (int)code, late);
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void leave_endpoint(struct tr_ucall *call)
 {
@@ -163,8 +139,7 @@ void tr_ucall_end(struct tr_ucall *call, enum tr_err err, uint32_t h2_code,
     call->events->on_end(call->ctx, err, h2_code, trailers);
 }
 
-/* ---- the request's events
- * ----------------------------------------------------------------------------- */
+/* ---- the request's events -------------------------------------------------------------------- */
 
 static void on_sent(void *ctx)
 {
@@ -245,8 +220,7 @@ static void on_writable(void *ctx)
 
 static const struct tr_h2_req_events req_events = {on_sent, on_head, on_data, on_end, on_writable};
 
-/* ---- the way to a stream
- * ----------------------------------------------------------------------------------- */
+/* ---- the way to a stream --------------------------------------------------------------------- */
 
 static enum tr_err open_stream(struct tr_ucall *call, struct tr_uconn *conn)
 {

@@ -99,26 +99,8 @@ uint64_t tr_retry_backoff(uint64_t base_ns, uint64_t max_ns, uint32_t n, uint64_
 
 uint32_t tr_retry_code_bit(struct tr_span name)
 {
-    static const struct tr_span names[] = {
-        TR_SPAN_INIT("CANCELLED"),
-        TR_SPAN_INIT("UNKNOWN"),
-        TR_SPAN_INIT("INVALID_ARGUMENT"),
-        TR_SPAN_INIT("DEADLINE_EXCEEDED"),
-        TR_SPAN_INIT("NOT_FOUND"),
-        TR_SPAN_INIT("ALREADY_EXISTS"),
-        TR_SPAN_INIT("PERMISSION_DENIED"),
-        TR_SPAN_INIT("RESOURCE_EXHAUSTED"),
-        TR_SPAN_INIT("FAILED_PRECONDITION"),
-        TR_SPAN_INIT("ABORTED"),
-        TR_SPAN_INIT("OUT_OF_RANGE"),
-        TR_SPAN_INIT("UNIMPLEMENTED"),
-        TR_SPAN_INIT("INTERNAL"),
-        TR_SPAN_INIT("UNAVAILABLE"),
-        TR_SPAN_INIT("DATA_LOSS"),
-        TR_SPAN_INIT("UNAUTHENTICATED"),
-    };
-    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (tr_span_eq(names[i], name))
-            return 1u << (i + 1);
+    for (unsigned code = 1; code <= 16; code++)
+        if (tr_span_eq(tr_grpc_code_name(code), name))
+            return UINT32_C(1) << code;
     return 0;
 }
