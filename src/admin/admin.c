@@ -19,9 +19,7 @@ struct tr_admin {
     uint64_t err_counts[TR_ERR__COUNT];
 };
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void answer(struct tr_hstream *hs, unsigned status, struct tr_span type, struct tr_span body)
 {
@@ -112,9 +110,7 @@ static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused,
         metrics(a, hs);
 }
 
-/* ---- connections
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void on_conn_closed(void *ctx, struct tr_hconn *conn)
 {

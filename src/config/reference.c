@@ -129,8 +129,7 @@ enum tr_err tr_config_reference(struct tr_buf *out)
     return err;
 }
 
-/* ---- JSON Schema
- * --------------------------------------------------------------------------------------------- */
+/* ---- JSON Schema ----------------------------------------------------------------------------- */
 
 static enum tr_err schema_text(struct tr_buf *out, const char *s)
 {

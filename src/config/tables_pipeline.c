@@ -14,7 +14,7 @@
 /* One line a key, so that it reads as a table. */
 /* clang-format off */
 
-/* ---- upstreams -------------------------------------------------------------------------------------------------- */
+/* ---- upstreams ------------------------------------------------------------------------------- */
 
 static const struct tr_key circuit_breaker_keys[] = {
     {.name = "failure_ratio", .type = TR_KEY_RATIO, .offset = AT(tr_cfg_circuit_breaker, failure_ratio), .default_text = "0.5", .doc = "Share of failures in the window at which it opens."},
@@ -45,7 +45,7 @@ static const struct tr_key retry_budget_keys[] = {
 };
 const struct tr_keys tr_keys_retry_budget = {"upstreams.*.retry_budget", sizeof(struct tr_cfg_retry_budget), retry_budget_keys, COUNT(retry_budget_keys)};
 
-/* ---- identity --------------------------------------------------------------------------------------------------- */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 static const struct tr_key jwks_keys[] = {
     {.name = "uri", .type = TR_KEY_STRING, .offset = AT(tr_cfg_jwks, uri), .default_text = "", .doc = "http or https URL of the key set, fetched at start and again before it ages; redirects are not followed."},
@@ -104,7 +104,7 @@ static const struct tr_key authentication_keys[] = {
 };
 const struct tr_keys tr_keys_authentication = {"authentication", sizeof(struct tr_cfg_authentication), authentication_keys, COUNT(authentication_keys)};
 
-/* ---- quotas, shedding, log ---------------------------------------------------------------------------------------- */
+/* ---- quotas, shedding, log ------------------------------------------------------------------- */
 
 static const struct tr_key quota_store_keys[] = {
     {.name = "redis", .type = TR_KEY_SECRET, .offset = AT(tr_cfg_quota_store, redis), .default_text = "", .doc = "redis://[user:password@]host:port/database or unix:path of the store that gateways share; empty: quotas count in this process."},
@@ -126,7 +126,7 @@ static const struct tr_key access_log_keys[] = {
 };
 const struct tr_keys tr_keys_access_log = {"access_log", sizeof(struct tr_cfg_access_log), access_log_keys, COUNT(access_log_keys)};
 
-/* ---- policies ------------------------------------------------------------------------------------------------------ */
+/* ---- policies -------------------------------------------------------------------------------- */
 
 static const struct tr_key policy_authentication_keys[] = {
     {.name = "any_of", .type = TR_KEY_STRINGS, .offset = AT(tr_policy_authentication, any_of), .default_text = "", .doc = "One of these must be shown: names of providers, \"api_key\", \"client_certificate\"."},

@@ -36,8 +36,7 @@ struct worker {
     bool key_filter[TR_FILTER__COUNT], quota_filter[TR_FILTER__COUNT]; /* whose waits these are */
 };
 
-/* ---- load
- * --------------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 static void read_fields(struct tr_snapshot *snap, struct tr_access_fields *ret_fields)
 {
@@ -133,8 +132,7 @@ static void control_stop(void *control)
     tr_free(ours);
 }
 
-/* ---- a request
- * ------------------------------------------------------------------------------------------ */
+/* ---- a request ------------------------------------------------------------------------------- */
 
 static struct tr_span header(const struct tr_exchange *x, struct tr_span name)
 {
@@ -290,8 +288,7 @@ static void on_finish(struct tr_exchange *x)
         (void)tr_logwriter_put(w->writer, w->producer, tr_buf_span(&w->line));
 }
 
-/* ---- workers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 static enum tr_err worker_start(struct tr_pworker *w, void *conf, void *control, void **ret_worker)
 {

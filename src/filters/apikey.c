@@ -276,8 +276,7 @@ bool tr_apikey_credential(const struct tr_apikey *key, struct tr_arena *arena,
     return consumer.ptr != NULL && ret->tier.ptr != NULL;
 }
 
-/* ---- the file changes
- * --------------------------------------------------------------------------------------- */
+/* ---- the file changes ------------------------------------------------------------------------ */
 
 struct tr_apikey_store {
     const struct tr_cfg_api_keys *cfg;

@@ -32,8 +32,7 @@ struct attempt {
     enum tr_jwks_ask wait_ask;
 };
 
-/* ---- one credential
- * ---------------------------------------------------------------------------------------- */
+/* ---- one credential -------------------------------------------------------------------------- */
 
 static struct tr_credential *new_credential(struct attempt *a)
 {
@@ -155,8 +154,7 @@ static enum tr_authn_shown show(void *ctx, uint32_t bit)
     return show_certificate(a);
 }
 
-/* ---- all of a request
- * ---------------------------------------------------------------------------------------- */
+/* ---- all of a request ------------------------------------------------------------------------ */
 
 static void drop_tokens(struct state *s)
 {
@@ -355,8 +353,7 @@ static void done(struct tr_exchange *x, void *state)
     drop_tokens(s);
 }
 
-/* ---- what lives longer
- * ---------------------------------------------------------------------------------------- */
+/* ---- what lives longer ----------------------------------------------------------------------- */
 
 static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
 {

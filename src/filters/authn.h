@@ -45,7 +45,7 @@ struct tr_authn_policy {      /* TR_POLICY_AUTHN; NULL: public */
 void tr_authn_brings(const struct tr_policy *policy, bool *ret_claims, bool *ret_consumer);
 enum tr_err tr_authn_compile(struct tr_snapshot *snap, struct tr_authn_conf *conf) TR_MUST_USE;
 
-/* ---- what is shown. Empty: nothing. Values of a query are decoded into the arena. ---- */
+/* ---- what is shown. Empty: nothing. Values of a query are decoded into the arena. ------------ */
 /* The token in a header that may carry one: after "Bearer ", or all of it elsewhere than in
  * authorization. */
 struct tr_span tr_authn_bearer(const struct tr_header *h);
@@ -57,7 +57,7 @@ struct tr_span tr_authn_api_key(const struct tr_authn_conf *conf, const struct t
 /* The cookies but those of this name, into out[2 * cookies.len]. */
 struct tr_span tr_authn_without_cookie(char *out, struct tr_span cookies, struct tr_span name);
 
-/* ---- what follows ---- */
+/* ---- what follows ---------------------------------------------------------------------------- */
 /* What became of one credential, or of all. Of several refusals the first here is told. */
 enum tr_authn_shown {
     TR_AUTHN_MISSING,
@@ -79,7 +79,7 @@ enum tr_err tr_authn_err(enum tr_authn_shown shown);
 /* The token that was verified for this provider (its place among them); empty: none was. */
 struct tr_span tr_authn_verified(const struct tr_exchange *x, uint32_t provider);
 
-/* ---- for `transom explain` ---- */
+/* ---- for `transom explain` ------------------------------------------------------------------- */
 struct tr_authn_question {
     const struct tr_req_head *head;
     struct tr_arena *arena;

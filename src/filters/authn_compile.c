@@ -13,8 +13,7 @@ struct compile {
     enum tr_err err;
 };
 
-/* ---- providers
- * ----------------------------------------------------------------------------------------- */
+/* ---- providers ------------------------------------------------------------------------------- */
 
 static void problem(struct compile *c, const struct tr_cfg_provider *p, const char *key,
                     const char *why)
@@ -180,8 +179,7 @@ static void providers(struct compile *c)
     }
 }
 
-/* ---- policies
- * ------------------------------------------------------------------------------------------ */
+/* ---- policies -------------------------------------------------------------------------------- */
 
 static uint64_t bit_of(struct compile *c, const struct tr_policy *policy, struct tr_span name)
 {

@@ -75,9 +75,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     return TR_FAIL;
 }
 
-/* ---- load
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 static void compile_policy(void *ctx, struct tr_policy *policy)
 {

@@ -19,8 +19,7 @@ struct cors { /* TR_POLICY_CORS */
 
 static const struct tr_span prefix = TR_SPAN_INIT("access-control-");
 
-/* ---- load
- * --------------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 struct compile {
     struct tr_snapshot *snap;
@@ -128,8 +127,7 @@ static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
     return c.err;
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 /* The one Origin header; NULL without one, or with several. */
 static const struct tr_header *origin_of(const struct tr_exchange *x)
@@ -227,8 +225,7 @@ static void on_response(struct tr_exchange *x, void *state)
         drop_access_control(&x->resp_headers);
 }
 
-/* ---- preflights
- * ------------------------------------------------------------------------------------------- */
+/* ---- preflights ------------------------------------------------------------------------------ */
 
 /* Browsers remember the methods of an answer for the whole path: one is named only where the policy
  * of its own route lets this origin in, on the same terms. */
@@ -317,8 +314,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     return TR_REPLY;
 }
 
-/* ---- workers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
                     void *const *workers, uint32_t count)

@@ -11,8 +11,7 @@ struct rules { /* TR_POLICY_IP */
     struct tr_ip_set allow, deny;
 };
 
-/* ---- load
- * --------------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 struct compile {
     struct tr_snapshot *snap;
@@ -66,8 +65,7 @@ static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
     return c.err;
 }
 
-/* ---- requests
- * --------------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* Who has no address (the peer of a unix socket) is on no list. */
 static bool may_ask(const struct rules *rules, const struct tr_ip *ip)
@@ -99,8 +97,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     return TR_FAIL;
 }
 
-/* ---- workers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
                     void *const *workers, uint32_t count)

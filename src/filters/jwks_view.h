@@ -92,7 +92,7 @@ enum tr_jwks_wait tr_jwks_view_wait(struct tr_jwks_view *view, struct tr_jwks_wa
 /* The request ends: fn will not be called. A zeroed waiter, or one that was woken, is fine. */
 void tr_jwks_view_unwait(struct tr_jwks_view *view, struct tr_jwks_waiter *waiter);
 
-/* ---- for the refresh, on the control thread ------------------------------------------------- */
+/* ---- for the refresh, on the control thread -------------------------------------------------- */
 /* The set in use, or NULL for none, and how good it is; the view takes a reference of its own. What
  * the worker has not read yet is replaced. */
 void tr_jwks_view_publish(struct tr_jwks_view *view, struct tr_jwks *set, enum tr_jwks_state state,

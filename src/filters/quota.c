@@ -52,8 +52,7 @@ struct state {
     bool waits;     /* for the store, the local ones being charged */
 };
 
-/* ---- whose counter, and how much
- * ------------------------------------------------------------------------- */
+/* ---- whose counter, and how much ------------------------------------------------------------- */
 
 static struct tr_span header_value(const struct tr_exchange *x, struct tr_span name)
 {
@@ -168,8 +167,7 @@ static bool make_asks(struct tr_exchange *x, const struct tr_quotas *all, bool e
     return true;
 }
 
-/* ---- the check
- * ------------------------------------------------------------------------------------------- */
+/* ---- the check ------------------------------------------------------------------------------- */
 
 /* The clock itself: the turn's time stands still while many requests are read at once, and those of
  * workers differ. What was earned meanwhile would be refused, and a counter that begins at a time
@@ -385,8 +383,7 @@ static enum tr_verdict on_request_early(struct tr_exchange *x, void *state)
     return check(x, state, true);
 }
 
-/* ---- what is told to the client
- * --------------------------------------------------------------------------- */
+/* ---- what is told to the client -------------------------------------------------------------- */
 
 #define MEMBER_MAX (2 * TR_NUM_MAX + 16)
 
@@ -444,8 +441,7 @@ static void on_response(struct tr_exchange *x, void *state)
                                   TR_TOKEN_NONE);
 }
 
-/* ---- what lives longer
- * ------------------------------------------------------------------------------------ */
+/* ---- what lives longer ----------------------------------------------------------------------- */
 
 static enum tr_err prepare(struct tr_snapshot *snap, void **ret_conf)
 {

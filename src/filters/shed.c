@@ -39,8 +39,7 @@ struct lag { /* of a worker */
     uint64_t shed_lag, shed_memory;
 };
 
-/* ---- requests
- * --------------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static enum tr_verdict on_request(struct tr_exchange *x, void *state)
 {
@@ -58,9 +57,7 @@ static enum tr_verdict on_request(struct tr_exchange *x, void *state)
     return TR_FAIL;
 }
 
-/* ---- lag
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- lag ------------------------------------------------------------------------------------- */
 
 static void next_sample(struct lag *lag)
 {
@@ -103,9 +100,7 @@ static void worker_stop(void *worker)
     tr_free(lag);
 }
 
-/* ---- memory
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void on_memory_timer(struct tr_timer *timer)
 {
@@ -153,8 +148,7 @@ static void control_stop(void *control)
     tr_free(m);
 }
 
-/* ---- metrics
- * ---------------------------------------------------------------------------------------------- */
+/* ---- metrics --------------------------------------------------------------------------------- */
 
 static void metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *conf, void *control,
                     void *const *workers, uint32_t count)

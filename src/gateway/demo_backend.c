@@ -273,8 +273,7 @@ static void on_request(void *ctx, struct tr_hstream *hs, enum tr_err refused,
         finish(c);
 }
 
-/* ---- connections and the thread
- * --------------------------------------------------------------------------------------- */
+/* ---- connections and the thread -------------------------------------------------------------- */
 
 static void on_conn_closed(void *ctx, struct tr_hconn *conn)
 {

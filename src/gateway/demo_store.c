@@ -57,9 +57,7 @@ struct tr_demo_store {
     uint64_t next_id;
 };
 
-/* ---- items
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 static struct item *find(struct items *items, uint32_t number, struct tr_span value)
 {
@@ -141,9 +139,7 @@ void tr_demo_store_free(struct tr_demo_store *store)
     tr_free(store);
 }
 
-/* ---- methods
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- methods --------------------------------------------------------------------------------- */
 
 typedef struct tr_demo_reply method_fn(struct tr_demo_store *s, struct tr_span request, int64_t now,
                                        struct tr_buf *out);

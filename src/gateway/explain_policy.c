@@ -10,8 +10,7 @@
 
 #include <stdio.h>
 
-/* ---- addresses
- * ---------------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 int tr_explain_ip(const struct tr_snapshot *snap, const struct tr_policy *policy,
                   const struct tr_req_head *head)
@@ -36,8 +35,7 @@ int tr_explain_ip(const struct tr_snapshot *snap, const struct tr_policy *policy
     return may ? 0 : 1;
 }
 
-/* ---- preflights
- * --------------------------------------------------------------------------------------------- */
+/* ---- preflights ------------------------------------------------------------------------------ */
 
 static const struct tr_route *preflight_route(const struct tr_snapshot *snap,
                                               const struct tr_req_head *head, struct tr_span asked)
@@ -76,9 +74,7 @@ bool tr_explain_preflight(const struct tr_snapshot *snap, const struct tr_req_he
     return true;
 }
 
-/* ---- failures
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static void say(bool *begun, const char *what, struct tr_span name, const char *holds,
                 const char *by)

@@ -72,9 +72,7 @@ bool tr_server_health(struct tr_pworker *w, struct tr_exchange *x)
     return true;
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void on_worker_done(struct tr_mail *mail, void *ctx)
 {
@@ -113,9 +111,7 @@ static void on_signal(int signum, void *ctx)
         tr_worker_abort(&s->workers[i]);
 }
 
-/* ---- the beginning
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 static bool admin_ready(void *ctx)
 {

@@ -18,8 +18,7 @@
 #define TRIM_DELAY_NS  ((uint64_t)1000000000)
 #define TRIM_PAD_BYTES ((size_t)256 * 1024)
 
-/* ---- connections
- * ---------------------------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void on_accept(void *ctx, int fd, const struct tr_addr *peer)
 {
@@ -68,9 +67,7 @@ static void on_conn_closed(void *ctx, struct tr_hconn *conn)
     tr_worker_check_done(w);
 }
 
-/* ---- drain
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- drain ----------------------------------------------------------------------------------- */
 
 static void close_listeners(struct tr_worker *w)
 {
@@ -167,9 +164,7 @@ void tr_worker_abort(struct tr_worker *w)
     post_drain(w, true);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum tr_err open_listeners(struct tr_worker *w, struct tr_snapshot *snap,
                                   struct tr_listener_shared *shared, struct tr_addr *addrs,

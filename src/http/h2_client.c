@@ -101,8 +101,7 @@ void tr_h2_client_quit(struct tr_h2_client *client, enum tr_err why, uint32_t co
     tr_h2_client_kick(client);
 }
 
-/* ---- output and input
- * ----------------------------------------------------------------------------- */
+/* ---- output and input ------------------------------------------------------------------------ */
 
 static bool session_over(const struct tr_h2_client *client)
 {
@@ -200,8 +199,7 @@ static void on_ready(void *ctx, enum tr_err err)
 
 static const struct tr_stream_events stream_events = {on_ready, on_readable, on_writable};
 
-/* ---- beginning
- * -------------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 static enum tr_err session_new(struct tr_h2_client *client)
 {

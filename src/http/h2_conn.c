@@ -431,8 +431,7 @@ static void on_timer(struct tr_timer *timer)
     tr_h2_conn_settle(conn);
 }
 
-/* ---- beginning, drain, abort
- * --------------------------------------------------------------------- */
+/* ---- beginning, drain, abort ----------------------------------------------------------------- */
 
 static void conn_drain(struct tr_hconn *base)
 {

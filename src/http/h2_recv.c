@@ -59,8 +59,7 @@ static void resets_take(struct tr_h2_conn *conn)
         tr_h2_conn_quit(conn, TR_ERR_H2_RESETS, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-/* ---- heads
- * --------------------------------------------------------------------------------------- */
+/* ---- heads ----------------------------------------------------------------------------------- */
 
 /* True when the id was skipped by the client, which closes it for ever (RFC 9113 §5.1.1). */
 static bool id_was_skipped(const struct tr_h2_conn *conn, uint32_t id)
@@ -243,8 +242,7 @@ static void head_complete(struct tr_h2_conn *conn, struct tr_h2_stream *st, bool
     conn->base.service->on_request(conn->base.service->ctx, &st->hs, err, &status);
 }
 
-/* ---- bodies
- * --------------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
                    void *user)
@@ -269,8 +267,7 @@ static void body_end(struct tr_h2_stream *st, const struct tr_headers *trailers)
         st->hs.sink_ops->on_end(st->hs.sink, trailers);
 }
 
-/* ---- frames
- * ---------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {

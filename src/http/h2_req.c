@@ -20,8 +20,7 @@ static void flood_take(struct tr_h2_client *client)
         tr_h2_client_quit(client, TR_ERR_H2_PROTOCOL, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void tr_h2_req_free(struct tr_h2_req *req)
 {
@@ -147,8 +146,7 @@ void tr_h2_client_writable(struct tr_h2_client *client)
     }
 }
 
-/* ---- the answer's sections
- * ------------------------------------------------------------------------------ */
+/* ---- the answer's sections ------------------------------------------------------------------- */
 
 /* Ends it with an error of ours; the stream is reset. */
 static void req_fail(struct tr_h2_req *req, enum tr_err err, uint32_t code)
@@ -231,9 +229,7 @@ static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, ng
     return 0;
 }
 
-/* ---- frames
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 /* The answer is complete. What is left of the request is of no use to the peer (gRPC answers early
  * on errors). */

@@ -15,8 +15,7 @@ static bool is_off(const struct tr_h2_stream *st)
     return st->closed || conn_of(st)->torn;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct tr_h2_stream *tr_h2_stream_new(struct tr_h2_conn *conn, int32_t id)
 {
@@ -86,8 +85,7 @@ void tr_h2_stream_rst(struct tr_h2_stream *st, uint32_t code)
     tr_h2_conn_kick(conn);
 }
 
-/* ---- backpressure
- * ---------------------------------------------------------------------------------- */
+/* ---- backpressure ---------------------------------------------------------------------------- */
 
 /* Room of the whole connection, with a gap between stopping and going on. */
 static bool conn_has_room(const struct tr_h2_conn *conn)
@@ -129,8 +127,7 @@ static size_t op_queued(const struct tr_hstream *hs)
     return queued > TR_OUT_HIGH_BYTES ? queued : TR_OUT_HIGH_BYTES;
 }
 
-/* ---- ops
- * ------------------------------------------------------------------------------------------- */
+/* ---- ops ------------------------------------------------------------------------------------- */
 
 static void op_send_continue(struct tr_hstream *hs)
 {

@@ -67,7 +67,7 @@ struct tr_kv_redis {
     uint64_t told_ns;
 };
 
-/* ---- calls ---- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static uint64_t now_of(const struct tr_kv_redis *l)
 {
@@ -180,7 +180,7 @@ void tr_kv_cancel(struct tr_kv_call *call)
     tr_count(&l->counters.cancelled);
 }
 
-/* ---- going down ---- */
+/* ---- going down ------------------------------------------------------------------------------ */
 
 static void disconnect(struct tr_kv_redis *l)
 {
@@ -239,7 +239,7 @@ static void lost(struct tr_kv_redis *l, const char *fmt, ...)
         finish(l, tr_container_of(l->waiting.next, struct tr_kv_call, node), TR_KV_LOST, NULL);
 }
 
-/* ---- what comes in ---- */
+/* ---- what comes in --------------------------------------------------------------------------- */
 
 static void note_error(struct tr_kv_redis *l, enum tr_kv_failure failure)
 {
@@ -367,7 +367,7 @@ static void on_readable(void *ctx)
     }
 }
 
-/* ---- what goes out ---- */
+/* ---- what goes out --------------------------------------------------------------------------- */
 
 static void send_out(struct tr_kv_redis *l)
 {
@@ -399,7 +399,7 @@ static void on_writable(void *ctx)
     send_out(ctx);
 }
 
-/* ---- coming up ---- */
+/* ---- coming up ------------------------------------------------------------------------------- */
 
 static bool put_greeting(struct tr_kv_redis *l)
 {
@@ -483,7 +483,7 @@ static void start(struct tr_kv_redis *l)
     }
 }
 
-/* ---- time ---- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 /* Fails what has waited too long, then sleeps until the next may have. */
 static void expire(struct tr_kv_redis *l)
@@ -538,7 +538,7 @@ static void on_flush(struct tr_task *task)
         start(l);
 }
 
-/* ---- life ---- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
 {

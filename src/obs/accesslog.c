@@ -44,9 +44,7 @@ bool tr_access_fields_has(const struct tr_access_fields *fields, enum tr_access_
     return false;
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void digits(char *out, unsigned count, uint64_t v)
 {
@@ -84,9 +82,7 @@ struct tr_span tr_accesslog_time(char out[TR_ACCESSLOG_TIME_LEN], int64_t unix_m
     return tr_span(out, TR_ACCESSLOG_TIME_LEN);
 }
 
-/* ---- strings
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 /* JSON lets them stand as they are, but some readers end a line at them, and some terminals obey
  * them: DEL, the controls U+0080-9F, the separators U+2028-2029, and what turns the direction of
@@ -159,8 +155,7 @@ static struct tr_span cut(struct tr_span s, size_t max)
     return tr_span_sub(s, 0, n);
 }
 
-/* ---- the line
- * --------------------------------------------------------------------------------------------- */
+/* ---- the line -------------------------------------------------------------------------------- */
 
 static enum tr_err words(struct tr_buf *out, struct tr_span list)
 {

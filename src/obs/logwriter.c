@@ -58,8 +58,7 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* ---- the producer
- * ----------------------------------------------------------------------------------------- */
+/* ---- the producer ---------------------------------------------------------------------------- */
 
 static void wake(struct tr_logwriter *w)
 {
@@ -103,8 +102,7 @@ uint64_t tr_logwriter_dropped(const struct tr_logwriter *w)
     return n;
 }
 
-/* ---- the file
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static int open_path(const char *path)
 {
@@ -188,8 +186,7 @@ static void write_lines(struct tr_logwriter *w, const char *p, size_t len)
         __atomic_store_n(&w->dropped, w->dropped + count_lines(p, len), __ATOMIC_RELAXED);
 }
 
-/* ---- the writer
- * ------------------------------------------------------------------------------------------- */
+/* ---- the writer ------------------------------------------------------------------------------ */
 
 /* Copies whole lines of the ring to the batch, at most `max` bytes; returns how many. A ring never
  * ends in half a line. */
@@ -256,9 +253,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void free_parts(struct tr_logwriter *w)
 {

@@ -13,8 +13,7 @@ static void count(_Atomic uint64_t *counter)
     (void)atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-/* ---- the request's bytes
- * ----------------------------------------------------------------------------- */
+/* ---- the request's bytes --------------------------------------------------------------------- */
 
 /* per_try_timeout is the time of the backend: it begins when the backend may have all of the
  * request. The answer to a client stream begins when the client likes. */
@@ -48,8 +47,7 @@ void tr_attempt_compact(struct tr_exchange *x)
     tr_ucall_compact(&x->call);
 }
 
-/* ---- an attempt begins
- * ----------------------------------------------------------------------------------- */
+/* ---- an attempt begins ----------------------------------------------------------------------- */
 
 static enum tr_err put_timeout(struct tr_exchange *x)
 {
@@ -164,8 +162,7 @@ static void go_again(struct tr_exchange *x)
     }
 }
 
-/* ---- an attempt has failed
- * ------------------------------------------------------------------------------- */
+/* ---- an attempt has failed ------------------------------------------------------------------- */
 
 struct failure {
     enum tr_err err; /* TR_OK: a status of the backend */
@@ -274,8 +271,7 @@ void tr_attempt_fini(struct tr_exchange *x)
     tr_timer_stop(&x->try_timer);
 }
 
-/* ---- what the call tells
- * --------------------------------------------------------------------------------- */
+/* ---- what the call tells --------------------------------------------------------------------- */
 
 /* As the dialects will read it (tr_reply_take_trailers). */
 static uint8_t code_of(unsigned http_status, const struct tr_headers *fields)

@@ -153,9 +153,7 @@ uint64_t tr_exchange_left_ns(const struct tr_exchange *x)
     return x->deadline_ns > now ? x->deadline_ns - now : 0;
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 /* What the backend takes and what the client takes of messages that are held is progress of a
  * stream too. */
@@ -210,8 +208,7 @@ enum tr_err tr_exchange_arm(struct tr_exchange *x)
     return check_time(x, now);
 }
 
-/* ---- the codec's side
- * ---------------------------------------------------------------------------------------- */
+/* ---- the codec's side ------------------------------------------------------------------------ */
 
 static enum tr_err body(struct tr_exchange *x, struct tr_span data)
 {
@@ -324,8 +321,7 @@ enum tr_err tr_exchange_metadata(struct tr_exchange *x)
     return err;
 }
 
-/* ---- the steps up to the body
- * ---------------------------------------------------------------------------------- */
+/* ---- the steps up to the body ---------------------------------------------------------------- */
 
 static enum tr_err receive(struct tr_exchange *x)
 {
@@ -426,8 +422,7 @@ void tr_exchange_service(void *ctx, struct tr_hstream *hs, enum tr_err refused,
     tr_exchange_leave(x);
 }
 
-/* ---- pause and resume
- * ------------------------------------------------------------------------------------------- */
+/* ---- pause and resume ------------------------------------------------------------------------ */
 
 bool tr_exchange_pause(struct tr_exchange *x, struct tr_handle *ret_handle)
 {
@@ -474,9 +469,7 @@ void tr_exchange_resume(struct tr_pworker *w, struct tr_handle handle)
     tr_exchange_leave(x);
 }
 
-/* ---- the worker
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the worker ------------------------------------------------------------------------------ */
 
 void tr_pworker_init(struct tr_pworker *w, struct tr_hworker *h, struct tr_snapshot *snap)
 {

@@ -21,9 +21,7 @@ const struct tr_dialect *tr_relay_dialect(const struct tr_exchange *x)
                                                                              : &tr_dialect_rest;
 }
 
-/* ---- ROUTE
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- ROUTE ----------------------------------------------------------------------------------- */
 
 static enum tr_err route_native(struct tr_exchange *x)
 {
@@ -129,8 +127,7 @@ enum tr_err tr_relay_route(struct tr_exchange *x)
     return TR_OK;
 }
 
-/* ---- the call
- * --------------------------------------------------------------------------------------------- */
+/* ---- the call -------------------------------------------------------------------------------- */
 
 static void on_up_head(void *ctx, unsigned http_status, const struct tr_headers *headers, bool end)
 {

@@ -30,8 +30,7 @@ unsigned tr_reply_http_status(const struct tr_exchange *x)
     return x->end.http_status ? x->end.http_status : tr_http_from_grpc(x->end.code);
 }
 
-/* ---- the backend's status
- * ----------------------------------------------------------------------------------- */
+/* ---- the backend's status -------------------------------------------------------------------- */
 
 enum tr_err tr_reply_take_trailers(struct tr_exchange *x, unsigned http_status,
                                    const struct tr_headers *trailers)
@@ -152,9 +151,7 @@ enum tr_err tr_reply_status_json(struct tr_exchange *x, struct tr_buf *out)
     return err ? err : status_json(x, status, TR_ERROR_FORMAT_STATUS, false, out);
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static enum tr_err number_header(struct tr_exchange *x, struct tr_span name, uint64_t v)
 {

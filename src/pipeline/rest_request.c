@@ -7,9 +7,7 @@
 #define JSON_DEPTH_MAX      100
 #define HTTP_BODY_CHUNK_MAX ((size_t)64 * 1024)
 
-/* ---- bindings
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- bindings -------------------------------------------------------------------------------- */
 
 static enum tr_err bind_path(struct tr_exchange *x, struct tr_rest *r)
 {
@@ -39,8 +37,7 @@ static enum tr_err bind_query(struct tr_exchange *x, struct tr_rest *r)
                          &r->query, tr_exchange_status(x));
 }
 
-/* ---- messages into x->req
- * --------------------------------------------------------------------------------------------- */
+/* ---- messages into x->req -------------------------------------------------------------------- */
 
 static enum tr_err message_begin(struct tr_exchange *x, struct tr_rest *r)
 {
@@ -92,9 +89,7 @@ static enum tr_err count_bytes(struct tr_exchange *x, struct tr_rest *r, size_t 
                : TR_OK;
 }
 
-/* ---- JSON
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static enum tr_err json_message_begin(struct tr_exchange *x, struct tr_rest *r)
 {
@@ -194,8 +189,7 @@ static enum tr_err json_feed(struct tr_exchange *x, struct tr_rest *r, struct tr
     return x->streaming_in ? json_stream(x, r) : json_unary(x, r);
 }
 
-/* ---- binary and HttpBody
- * -------------------------------------------------------------------------------------------- */
+/* ---- binary and HttpBody --------------------------------------------------------------------- */
 
 /* One message's bytes stand in r->hold. */
 static enum tr_err proto_message(struct tr_exchange *x, struct tr_rest *r, struct tr_span bytes)
@@ -291,9 +285,7 @@ static enum tr_err http_body_stream(struct tr_exchange *x, struct tr_rest *r, st
     return err;
 }
 
-/* ---- body events
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- body events ----------------------------------------------------------------------------- */
 
 /* Decoded bytes of the body. */
 static enum tr_err take(struct tr_exchange *x, struct tr_rest *r, struct tr_span data)
@@ -383,9 +375,7 @@ enum tr_err tr_rest_on_body_end(struct tr_exchange *x)
     return TR_OK;
 }
 
-/* ---- begin
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- begin ----------------------------------------------------------------------------------- */
 
 enum tr_err tr_rest_begin(struct tr_exchange *x)
 {

@@ -8,8 +8,7 @@
  * of times possible. */
 #define JSON_EXPANSION 16
 
-/* ---- the form of the answer
- * -------------------------------------------------------------------------------------------- */
+/* ---- the form of the answer ------------------------------------------------------------------ */
 
 static bool is_stream(const struct tr_exchange *x)
 {
@@ -60,9 +59,7 @@ enum tr_err tr_rest_choose_format(struct tr_exchange *x)
     return TR_OK;
 }
 
-/* ---- messages
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* The bytes of the last occurrence of a length-delimited field; an absent one is empty. */
 static enum tr_err find_record(struct tr_span message, uint32_t number, struct tr_span *ret)
@@ -185,9 +182,7 @@ enum tr_err tr_rest_on_data(struct tr_exchange *x, struct tr_span data)
     return TR_OK;
 }
 
-/* ---- head and end
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- head and end ---------------------------------------------------------------------------- */
 
 void tr_rest_on_head(struct tr_exchange *x, unsigned http_status, const struct tr_headers *headers,
                      bool end)

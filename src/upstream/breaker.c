@@ -63,8 +63,7 @@ static uint32_t probes_good(uint64_t probes)
     return (uint32_t)probes & 0xFFFF;
 }
 
-/* ---- the window
- * --------------------------------------------------------------------------------- */
+/* ---- the window ------------------------------------------------------------------------------ */
 
 static uint32_t slice_number(const struct tr_breaker_conf *conf, uint64_t now_ns)
 {
@@ -117,8 +116,7 @@ void tr_breaker_window(const struct tr_breaker *b, const struct tr_breaker_conf 
     }
 }
 
-/* ---- changes of state
- * --------------------------------------------------------------------------- */
+/* ---- changes of state ------------------------------------------------------------------------ */
 
 /* A new generation, unless somebody else began it. A new round of probes, which may come between,
  * is none. */
@@ -231,8 +229,7 @@ bool tr_breaker_admit(struct tr_breaker *b, const struct tr_breaker_conf *conf, 
     return false;
 }
 
-/* ---- outcomes
- * ----------------------------------------------------------------------------------- */
+/* ---- outcomes -------------------------------------------------------------------------------- */
 
 static void probe_succeeded(struct tr_breaker *b, const struct tr_breaker_conf *conf,
                             uint64_t state)

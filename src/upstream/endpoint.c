@@ -106,8 +106,7 @@ void tr_cluster_count_endpoints(struct tr_cluster *c)
     TR_STAT_SET(c->stats.endpoints_up, up);
 }
 
-/* ---- names
- * ------------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool addr_equal(const struct tr_addr *a, const struct tr_addr *b)
 {

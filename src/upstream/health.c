@@ -54,8 +54,7 @@ int tr_health_status(struct tr_span frame)
     return status <= INT32_MAX ? (int)status : -1;
 }
 
-/* ---- results
- * ------------------------------------------------------------------------------------ */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static uint64_t jittered(struct tr_cluster *c, uint64_t ns)
 {
@@ -131,8 +130,7 @@ static void judge(struct tr_hcheck *check, const struct tr_headers *trailers)
     }
 }
 
-/* ---- the call
- * ----------------------------------------------------------------------------------- */
+/* ---- the call -------------------------------------------------------------------------------- */
 
 static void on_sent(void *ctx)
 {
@@ -242,8 +240,7 @@ static void send_on(struct tr_hcheck *check, struct tr_uconn *conn)
         check->state = CHECK_SENT;
 }
 
-/* ---- turns
- * -------------------------------------------------------------------------------------- */
+/* ---- turns ----------------------------------------------------------------------------------- */
 
 static void begin(struct tr_hcheck *check)
 {

@@ -111,7 +111,7 @@ static void without_memory_nothing_is_left(void **state)
     assert_true(n > 2);
 }
 
-/* ---- the file changes ---- */
+/* ---- the file changes ------------------------------------------------------------------------ */
 
 static void put(const char *path, const char *text)
 {

@@ -198,7 +198,7 @@ static void out_of_memory_is_told(void **state)
     }
 }
 
-/* ---- threads ---- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 struct hammer {
     struct tr_quota_local *t;

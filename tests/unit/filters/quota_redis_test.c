@@ -18,7 +18,7 @@ static void what_is_free_passes_and_leaves_nothing(void **state)
     assert_true(small.items[0].result.allowed);
 }
 
-/* ---- the real clock ---- */
+/* ---- the real clock -------------------------------------------------------------------------- */
 
 static void burst_passes_at_once_then_it_says_when(void **state)
 {
@@ -120,7 +120,7 @@ static void what_is_no_counter_is_an_error(void **state)
     assert_true(up(store));
 }
 
-/* ---- many clients ---- */
+/* ---- many clients ---------------------------------------------------------------------------- */
 
 #define CLIENTS 4
 #define WAVE    100
@@ -177,7 +177,7 @@ static void many_clients_get_the_limit_and_never_one_more(void **state)
         tr_kv_redis_free(links[c]);
 }
 
-/* ---- what happens to a store ---- */
+/* ---- what happens to a store ----------------------------------------------------------------- */
 
 static void forgotten_script_is_sent_again(void **state)
 {

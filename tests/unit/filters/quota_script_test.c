@@ -2,7 +2,7 @@
 #include "base/buf.h"
 #include "quota_world.h"
 
-/* ---- arithmetic, without a store ---- */
+/* ---- arithmetic, without a store ------------------------------------------------------------- */
 
 static void rates_are_whole_numbers_and_lose_nothing(void **state)
 {

@@ -54,7 +54,7 @@ static inline bool up(const struct tr_kv_redis *l)
     return tr_kv_redis_counters(l)->up == 1;
 }
 
-/* ---- asking ---- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 struct ask {
     struct tr_quota_redis_check check;
@@ -107,7 +107,7 @@ static inline bool ask_one(const char *key, uint32_t limit, uint64_t window_ns, 
     return admitted;
 }
 
-/* ---- the world ---- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 static inline int start_bare(void **state)
 {

@@ -200,8 +200,7 @@ static void h2_conn_sends_100_only_when_expected(void **state)
     w_fini(&w);
 }
 
-/* ---- ends
- * ----------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void h2_conn_resets_with_no_error_after_an_early_answer(void **state)
 {
@@ -394,8 +393,7 @@ static void h2_conn_takes_continuations_in_any_pieces(void **state)
     }
 }
 
-/* ---- bad heads
- * ---------------------------------------------------------------------------------------- */
+/* ---- bad heads ------------------------------------------------------------------------------- */
 
 static void refused_head(const char *name, const char *value, enum tr_err want)
 {

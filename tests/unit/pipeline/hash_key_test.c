@@ -3,8 +3,7 @@
 #include "../transcode/pool.h"
 #include "test.h"
 
-/* ---- header and claim
- * --------------------------------------------------------------------------- */
+/* ---- header and claim ------------------------------------------------------------------------ */
 
 static struct tr_upstream_conf conf;
 static struct tr_upstream upstream = {&conf, NULL, 0};
@@ -72,8 +71,7 @@ static void hash_key_of_a_claim(void **state)
     assert_true(claim == like_header); /* the first value, and nothing but it */
 }
 
-/* ---- fields
- * ------------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static struct tr_typepool *pool;
 static const struct tr_msgtype *everything;

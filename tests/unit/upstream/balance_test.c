@@ -109,8 +109,7 @@ static void least_request_finds_the_only_one_that_is_up(void **state)
         assert_int_equal(pick(TR_BALANCE_LEAST_REQUEST, MANY), 13);
 }
 
-/* ---- what is left out
- * --------------------------------------------------------------------------- */
+/* ---- what is left out ------------------------------------------------------------------------ */
 
 static const enum tr_balance plain[] = {TR_BALANCE_LEAST_REQUEST, TR_BALANCE_ROUND_ROBIN};
 
@@ -162,8 +161,7 @@ static void balance_avoids_one_address_of_a_name(void **state)
     assert_true(count[0] && count[2]);
 }
 
-/* ---- slow start
- * --------------------------------------------------------------------------------- */
+/* ---- slow start ------------------------------------------------------------------------------ */
 
 #define SEC ((uint64_t)1000000000)
 
@@ -225,8 +223,7 @@ static void slow_start_does_not_leave_calls_without_an_endpoint(void **state)
     }
 }
 
-/* ---- ring hash
- * ---------------------------------------------------------------------------------- */
+/* ---- ring hash ------------------------------------------------------------------------------- */
 
 static void ring_hash_goes_by_the_hash_and_past_what_is_unusable(void **state)
 {

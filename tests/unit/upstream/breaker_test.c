@@ -302,8 +302,7 @@ static void breaker_lives_through_many_rounds(void **state)
     assert_int_equal(tr_breaker_state(&b), TR_BREAKER_CLOSED);
 }
 
-/* ---- threads
- * ------------------------------------------------------------------------------------ */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define ROUNDS  20000

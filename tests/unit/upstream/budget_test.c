@@ -123,8 +123,7 @@ static void budget_does_not_mind_a_clock_that_stands_or_differs_between_threads(
     assert_int_equal(take_all(&conf), 3);
 }
 
-/* ---- many threads
- * ----------------------------------------------------------------------------- */
+/* ---- many threads ---------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define ROUNDS  20000

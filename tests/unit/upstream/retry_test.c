@@ -31,8 +31,7 @@ static enum tr_retry_why why(struct tr_retry_try t)
     return tr_retry_judge(&t).why;
 }
 
-/* ---- the table: each error, with what it takes
- * -------------------------------------------------- */
+/* ---- the table: each error, with what it takes ----------------------------------------------- */
 
 /* Whether it is repeated: for an idempotent method, for any method, for any method though nothing
  * was sent, for any method without a policy. */
@@ -162,8 +161,7 @@ static void retry_ends_with_the_first_byte_of_an_answer(void **state)
     }
 }
 
-/* ---- bounds
- * --------------------------------------------------------------------------------- */
+/* ---- bounds ---------------------------------------------------------------------------------- */
 
 static void retry_counts_the_first_attempt_among_its_attempts(void **state)
 {
@@ -249,8 +247,7 @@ static void retry_is_charged_when_the_attempt_reached_a_backend(void **state)
     assert_true(tr_retry_judge(&t).charged);
 }
 
-/* ---- delays
- * --------------------------------------------------------------------------------- */
+/* ---- delays ---------------------------------------------------------------------------------- */
 
 static void retry_of_what_was_turned_away_is_at_once_the_first_time(void **state)
 {
@@ -296,8 +293,7 @@ static void retry_backoff_is_uniform(void **state)
     assert_in_range(low, 4700, 5300);
 }
 
-/* ---- texts
- * ---------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static void retry_reads_pushback(void **state)
 {

@@ -79,8 +79,7 @@ static void world_of(enum backend_kind kind, unsigned count)
         (void)w_backend(&w, kind, 1);
 }
 
-/* ---- breaker
- * ------------------------------------------------------------------------------------ */
+/* ---- breaker --------------------------------------------------------------------------------- */
 
 static void breaker_counts_what_found_no_connection(void **state)
 {
@@ -235,8 +234,7 @@ static void breaker_probe_that_a_bound_refuses_is_no_probe(void **state)
     assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 0);
 }
 
-/* ---- outliers
- * ----------------------------------------------------------------------------------- */
+/* ---- outliers -------------------------------------------------------------------------------- */
 
 /* One call: fails when it went to `bad`, else succeeds. */
 static void call_but(const struct tr_endpoint_conf *bad)
@@ -323,8 +321,7 @@ static void outlier_without_a_table_is_each_workers_own(void **state)
     }
 }
 
-/* ---- health
- * ------------------------------------------------------------------------------------- */
+/* ---- health ---------------------------------------------------------------------------------- */
 
 static void health_checks_leave_out_who_does_not_serve(void **state)
 {
@@ -441,8 +438,7 @@ static void health_status_reads_one_frame(void **state)
         assert_int_equal(tr_health_status(cases[i].frame), cases[i].want);
 }
 
-/* ---- ring hash
- * ---------------------------------------------------------------------------------- */
+/* ---- ring hash ------------------------------------------------------------------------------- */
 
 static struct test_call *hashed_call(uint64_t hash)
 {
@@ -502,8 +498,7 @@ static void ring_hash_waits_for_nobody_elses_endpoint(void **state)
     }
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void standing_survives_each_allocation_failing(void **state)
 {

@@ -83,8 +83,7 @@ struct world {
     unsigned call_count;
 };
 
-/* ---- h2 backends
- * ---------------------------------------------------------------------------------- */
+/* ---- h2 backends ----------------------------------------------------------------------------- */
 
 static inline void backend_answer(struct backend_call *bc, bool echo)
 {
@@ -172,8 +171,7 @@ static void backend_conn_closed(void *ctx, struct tr_hconn *conn)
 
 static struct tr_hservice backend_services[BACKENDS];
 
-/* ---- raw backends
- * ---------------------------------------------------------------------------------- */
+/* ---- raw backends ---------------------------------------------------------------------------- */
 
 static void raw_readable(void *ctx)
 {
@@ -293,8 +291,7 @@ static inline struct backend *w_backend(struct world *w, enum backend_kind kind,
     return b;
 }
 
-/* ---- calls
- * ------------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static void call_head(void *ctx, unsigned status, const struct tr_headers *headers, bool end)
 {
@@ -374,8 +371,7 @@ static inline struct test_call *w_call(struct world *w, const char *body)
     return tc;
 }
 
-/* ---- the world
- * --------------------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 static inline void w_init(struct world *w)
 {
