@@ -56,6 +56,8 @@ static void set_timer(struct tr_cluster *c)
         const struct tr_uendpoint *e = c->live[i];
         if (e->state == TR_ENDPOINT_DOWN && !e->connecting && tr_uendpoint_retry_ns(e) < due)
             due = tr_uendpoint_retry_ns(e);
+        if (call && e->grow_ns > now && e->grow_ns < due)
+            due = e->grow_ns;
     }
     if (due == UINT64_MAX)
         tr_timer_stop(&c->timer);
@@ -119,8 +121,7 @@ static void on_task(struct tr_task *task)
     set_timer(c);
 }
 
-/* ---- beginning and end
- * ---------------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static enum tr_err add_endpoints(struct tr_cluster *c)
 {

@@ -6,10 +6,10 @@
 
 #define DEFAULT_HEADER_BYTES ((uint32_t)64 * 1024)
 #define YOUNG_NS             ((uint64_t)1000 * 1000 * 1000)
+#define GROW_PAUSE_NS        ((uint64_t)1000 * 1000 * 1000)
 #define COLD_AT_ONCE         3 /* endpoints that are connected to at once when none is ready */
 
-/* ---- the end
- * --------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* Out of the endpoint's count of usable connections. */
 static void uncount(struct tr_uconn *conn)
@@ -53,26 +53,34 @@ void tr_uconn_drain(struct tr_uconn *conn)
         tr_h2_client_finish(conn->client);
 }
 
+/* With another connection at work the endpoint is not down: it may have a limit of its own. Then
+ * the calls that wait must not have it connected to without pause. */
+static void failed_one(struct tr_uendpoint *e, bool others, enum tr_err why)
+{
+    TR_STAT_ADD(e->cluster->stats.connect_failures, 1);
+    if (!others || e->state != TR_ENDPOINT_UP) {
+        tr_uendpoint_down(e, why);
+        return;
+    }
+    e->grow_ns = tr_cluster_now(e->cluster) + GROW_PAUSE_NS;
+    tr_cluster_kick(e->cluster);
+}
+
 /* A connection that ends as soon as it is ready serves nobody: to the endpoint it is a failure,
  * else a backend that goes away at once would be connected to without pause. */
 static void ended_young(const struct tr_uconn *conn)
 {
     struct tr_uendpoint *e = conn->endpoint;
     if (!conn->used && conn->state == TR_UCONN_READY &&
-        tr_cluster_now(e->cluster) - conn->ready_ns < YOUNG_NS) {
-        TR_STAT_ADD(e->cluster->stats.connect_failures, 1);
-        tr_uendpoint_down(e, TR_ERR_UPSTREAM_CONNECT);
-    }
+        tr_cluster_now(e->cluster) - conn->ready_ns < YOUNG_NS)
+        failed_one(e, e->conn_count - e->connecting > 1, TR_ERR_UPSTREAM_CONNECT);
 }
 
 static void connect_failed(struct tr_uconn *conn, enum tr_err why)
 {
     struct tr_uendpoint *e = conn->endpoint;
-    TR_STAT_ADD(e->cluster->stats.connect_failures, 1);
     tr_uconn_close(conn);
-    /* with another connection at work the endpoint is not down: it may have a limit of its own */
-    if (e->conn_count == 0 || e->state != TR_ENDPOINT_UP)
-        tr_uendpoint_down(e, why);
+    failed_one(e, e->conn_count > 0, why);
     closed_one(e);
 }
 
@@ -81,8 +89,7 @@ static void on_connect_timeout(struct tr_timer *timer)
     connect_failed(tr_container_of(timer, struct tr_uconn, timer), TR_ERR_UPSTREAM_CONNECT);
 }
 
-/* ---- the client's events
- * ------------------------------------------------------------------------------ */
+/* ---- the client's events --------------------------------------------------------------------- */
 
 static void on_settings(void *ctx)
 {
@@ -170,8 +177,7 @@ static void nothing(void *ctx)
 
 static const struct tr_stream_events connect_events = {on_ready, nothing, nothing};
 
-/* ---- growth
- * ---------------------------------------------------------------------------------------------- */
+/* ---- growth ---------------------------------------------------------------------------------- */
 
 static enum tr_err connect_one(struct tr_uendpoint *e)
 {
@@ -206,13 +212,11 @@ static enum tr_err connect_one(struct tr_uendpoint *e)
 void tr_uendpoint_grow(struct tr_uendpoint *e)
 {
     uint32_t max = e->cluster->upstream->conf->max_connections;
-    if (e->gone || e->connecting || e->conn_count >= (max ? max : 1))
+    if (e->gone || e->connecting || e->conn_count >= (max ? max : 1) ||
+        (e->conn_count && tr_cluster_now(e->cluster) < e->grow_ns))
         return;
-    if (connect_one(e) != TR_OK) {
-        TR_STAT_ADD(e->cluster->stats.connect_failures, 1);
-        if (e->conn_count == 0)
-            tr_uendpoint_down(e, TR_ERR_UPSTREAM_CONNECT);
-    }
+    if (connect_one(e) != TR_OK)
+        failed_one(e, e->conn_count > 0, TR_ERR_UPSTREAM_CONNECT);
 }
 
 struct tr_uconn *tr_uendpoint_room(const struct tr_uendpoint *e)

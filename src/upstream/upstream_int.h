@@ -26,6 +26,7 @@ struct tr_uendpoint {
     struct tr_list conns;
     uint64_t down_ns;
     uint64_t backoff_ns; /* doubles with each failure until an answer comes */
+    uint64_t grow_ns;    /* no further connection before: the last failed beside one that works */
     int64_t smooth;      /* round robin: the current weight */
     uint32_t active;     /* calls with a stream */
     uint32_t conn_count; /* all but draining ones */
@@ -112,8 +113,7 @@ static inline void tr_cluster_kick(struct tr_cluster *c)
         tr_loop_defer(c->worker->loop, &c->task);
 }
 
-/* ---- balance.c: arithmetic only
- * -------------------------------------------------------------------- */
+/* ---- balance.c: arithmetic only -------------------------------------------------------------- */
 
 struct tr_pick {
     enum tr_balance how;
@@ -142,8 +142,7 @@ uint32_t tr_uendpoint_share(const struct tr_uendpoint *e, uint64_t now_ns, uint6
 uint32_t tr_balance_pick(const struct tr_pick *pick, struct tr_uendpoint *const *live,
                          uint32_t count, uint64_t *random);
 
-/* ---- standing.c: which endpoints may be used
- * ------------------------------------------------------------------------------------------ */
+/* ---- standing.c: which endpoints may be used ------------------------------------------------- */
 
 /* Looks at ejections and health again when something has changed: cheap when nothing has. */
 void tr_cluster_look_again(struct tr_cluster *c);
@@ -163,8 +162,7 @@ void tr_uendpoint_outcome(struct tr_uendpoint *e, bool failure);
 #define TR_ENDPOINT_TEXT_MAX 400
 const char *tr_uendpoint_text(const struct tr_uendpoint *e, char *out);
 
-/* ---- endpoint.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- endpoint.c ------------------------------------------------------------------------------ */
 
 /* Adds one address; TR_ERR_NOMEM. */
 enum tr_err tr_uendpoint_new(struct tr_cluster *c, const struct tr_endpoint_conf *conf,
@@ -183,8 +181,7 @@ void tr_uname_stop(struct tr_uname *name);
 /* Counts states into the stats. */
 void tr_cluster_count_endpoints(struct tr_cluster *c);
 
-/* ---- connpool.c
- * ------------------------------------------------------------------------------------------ */
+/* ---- connpool.c ------------------------------------------------------------------------------ */
 
 /* One more connection, when the endpoint may have one and none is on its way. */
 void tr_uendpoint_grow(struct tr_uendpoint *e);
@@ -199,9 +196,7 @@ void tr_uconn_close(struct tr_uconn *conn);
 /* No new streams; closes when the last ends. */
 void tr_uconn_drain(struct tr_uconn *conn);
 
-/* ---- call.c
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- call.c ---------------------------------------------------------------------------------- */
 
 /* Ends it for its owner. */
 void tr_ucall_end(struct tr_ucall *call, enum tr_err err, uint32_t h2_code,

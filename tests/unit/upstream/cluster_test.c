@@ -69,6 +69,52 @@ static void cluster_respects_the_peers_streams(void **state)
     w_fini(&w);
 }
 
+/* A backend that bears one connection, and ends each further one: the first one serves on, and the
+ * backend is not flooded with connects by the calls that wait. */
+static void further_connections(bool goes_away)
+{
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_HOLD, 1);
+    b->limits.max_concurrent_streams = 1;
+    w_cluster(&w);
+    (void)w_call(&w, "x");
+    while (b->held_count == 0)
+        w_step(&w);
+    f_settings(&b->script, NULL, 0);
+    f_head(&b->script, 8, F_GOAWAY, 0, 0);
+    f_u32(&b->script, 0);
+    f_u32(&b->script, 0);
+    b->kind = goes_away ? B_RAW : B_CLOSE;
+    for (unsigned i = 0; i < 10; i++)
+        (void)w_call(&w, "x");
+    for (unsigned i = 0; i < 400; i++) { /* each call that comes looks for a connection again */
+        tr_ucall_cancel(&w.calls[10].call);
+        assert_int_equal(tr_ucall_start(&w.calls[10].call, w.cluster), TR_OK);
+        tr_ucall_commit(&w.calls[10].call, true);
+        w_step(&w);
+        assert_int_equal(tr_cluster_stats(w.cluster)->endpoints_up, 1);
+    }
+    assert_in_range(b->accepted, 2, 12);
+    b->kind = B_HOLD;
+    for (unsigned i = 0; i < 11; i++) {
+        while (b->held_count <= i)
+            w_step(&w);
+        backend_answer(b->held[i], false);
+        b->held[i] = NULL;
+        w_turns(&w, 8);
+    }
+    assert_int_equal(w_until(&w, 11, 1000), 11);
+    assert_all_ok(0, 11);
+    w_fini(&w);
+}
+
+static void cluster_lives_with_one_connection(void **state)
+{
+    (void)state;
+    further_connections(false);
+    further_connections(true);
+}
+
 static void cluster_limits_active_and_pending(void **state)
 {
     (void)state;
@@ -320,6 +366,7 @@ int main(void)
         cmocka_unit_test(cluster_makes_a_call),
         cmocka_unit_test(cluster_reuses_its_connection),
         cmocka_unit_test(cluster_respects_the_peers_streams),
+        cmocka_unit_test(cluster_lives_with_one_connection),
         cmocka_unit_test(cluster_limits_active_and_pending),
         cmocka_unit_test(cluster_fails_at_once_when_refused_and_recovers),
         cmocka_unit_test(cluster_fails_over),
