@@ -213,12 +213,17 @@ static enum tr_err forwarded_for(struct tr_exchange *x, const struct tr_peer *pe
     return add(x, name, tr_span(p, n + ip.len), TR_TOKEN_X_FORWARDED_FOR);
 }
 
-/* The client's own value where proxies in front are trusted, else ours. */
+/* Where proxies in front are trusted, what the nearest of them says (one that adds a line of its
+ * own puts it behind the client's), else ours. */
 static enum tr_err forwarded(struct tr_exchange *x, struct tr_span name, enum tr_token token,
                              struct tr_span ours)
 {
-    const struct tr_header *h =
-        x->snap->config.trusted_hops ? tr_headers_find(&x->hs->head.headers, token, NULL) : NULL;
+    const struct tr_headers *in = &x->hs->head.headers;
+    const struct tr_header *h = NULL, *next = NULL;
+    if (x->snap->config.trusted_hops)
+        next = tr_headers_find(in, token, NULL);
+    for (; next; next = tr_headers_find(in, token, next))
+        h = next;
     struct tr_span value = h && tr_span_is_printable(h->value) ? h->value : ours;
     return value.len ? add(x, name, value, token) : TR_OK;
 }

@@ -124,6 +124,13 @@ def test_forwarded_headers_that_are_no_metadata_do_not_go_on(connect, gateways, 
     assert got["x-forwarded-host"] == [f"127.0.0.1:{gateway.port}"]
 
 
+def test_of_several_lines_the_nearest_proxys_counts(connect, gateways, backend):
+    """A proxy that adds a header instead of replacing it puts it behind what the client sent."""
+    lines = [("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.example"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "front.example")]
+    got = seen(connect(gateways(trusted_hops=1)), lines)
+    assert got["x-forwarded-proto"] == ["http"] and got["x-forwarded-host"] == ["front.example"]
+
+
 @pytest.mark.parametrize("hops", [0, 1])
 def test_forwarded_headers_have_no_other_spelling(backend, gateways, hops):
     """Where '_' is '-' to a server, the client's word would stand beside the gateway's."""
