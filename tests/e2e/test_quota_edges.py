@@ -1,9 +1,13 @@
 """Quotas at their edges: time within a turn, keys that could be mistaken for others, free calls, what a refusal by something else leaves."""
 import base64
 import contextlib
+import json
 
-from env.gateway import base_config
+import pytest
+
+from env.gateway import base_config, run
 from env.http2 import H2
+from test_authentication import ISSUER, Keys, api_keys, ask, config, entry, provider
 
 
 def quota(name="q", limit=3, window="3600s", **more):
@@ -64,6 +68,13 @@ def test_reset_of_a_quota_that_refused_is_what_retry_after_says(start, connect, 
     assert f'"q";r=0;t={r.header("retry-after")}, "wide";r=6;t=' in r.header("ratelimit")
 
 
+def test_retry_after_is_when_all_have_room(start, connect, backend):
+    http = connect(start(one(backend.endpoint, quota("short", 1, "100s"), quota("long", 1, "1000s"), quota("mid", 1, "500s"))))
+    assert get(http).status == 200
+    r = get(http)
+    assert r.status == 429 and 990 <= int(r.header("retry-after")) <= 1000
+
+
 def varint(n):
     return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
 
@@ -99,3 +110,102 @@ def test_a_day_and_a_microsecond(start, connect, backend):
     assert get(http, x_day="2", x_fast="1", x_year="2").status == 200
     r = get(http, x_day="1", x_fast="1", x_year="3")
     assert r.status == 429 and 86390 <= int(r.header("retry-after")) <= 86400
+
+
+# -- whose counter: identities ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return Keys()
+
+
+def test_claims_say_whose_counter_and_how_much(start, connect, backend, keys):
+    tiers = {"from": "claim:plan.name", "gold": {"limit": 3}}
+    policy = {"quotas": [quota(limit=1, key=["claim:sub"], tiers=tiers)], "authentication": {"any_of": ["one"], "allow_missing": True}}
+    http = connect(start(config(backend, {"providers": {"one": provider(keys)}}, policy)))
+
+    def seen(n, **claims):
+        token = keys.token(**claims) if claims else None
+        return [ask(http, token).status for _ in range(n)]
+    assert seen(2, sub="alice") == [200, 429]
+    assert seen(2, sub="bob") == [200, 429]
+    assert seen(4, sub="carol", plan={"name": "gold"}) == [200, 200, 200, 429]
+    assert seen(2, sub="dave", plan={"name": "other"}) == [200, 429]
+    assert seen(2) == [200, 429]  # without a token: a value that all those share
+    assert seen(1, sub=None) == [429]  # as do those whose token has no such claim
+
+
+def test_of_two_issuers_iss_keeps_subjects_apart(start, connect, backend, keys):
+    other = {**provider(keys), "issuer": "https://other.test"}
+    policy = {"quotas": [quota(limit=1, key=["claim:iss", "claim:sub"])]}
+    http = connect(start(config(backend, {"providers": {"one": provider(keys), "two": other}}, policy)))
+    seen = [ask(http, keys.token(iss=iss)).status for iss in (ISSUER, "https://other.test", ISSUER, "https://other.test")]
+    assert seen == [200, 200, 429, 429]
+
+
+def test_consumers_and_tiers_of_api_keys(start, connect, backend, tmp_path):
+    entries = [entry("a1", "acme"), entry("a2", "acme"), entry("b", "bits", tier="gold")]
+    policy = {"quotas": [quota(limit=1, key=["consumer"], tiers={"from": "tier", "gold": {"limit": 3}})]}
+    http = connect(start(config(backend, {"api_keys": api_keys(tmp_path, *entries)}, policy)))
+    assert [ask(http, headers=[("x-api-key", k)]).status for k in ("a1", "a2", "a1")] == [200, 429, 429]  # two keys, one consumer
+    assert [ask(http, headers=[("x-api-key", "b")]).status for _ in range(4)] == [200] * 3 + [429]
+
+
+def test_what_an_unknown_credential_or_a_missing_tier_gets(start, connect, backend):
+    tiers = {"from": "tier", "gold": {"limit": 5}, "": {"limit": 2}}
+    http = connect(start(one(backend.endpoint, quota(limit=4, tiers=tiers))))  # nobody is authenticated here
+    assert [get(http).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_tier_has_what_it_leaves_out_from_the_quota(start, connect, backend):
+    tiers = {"from": "header:x-plan", "more": {"limit": 5}, "slow": {"window": "7200s"}, "bursty": {"burst": 6}}
+    http = connect(start(one(backend.endpoint, quota(limit=10, burst=2, key=["header:x-plan"], tiers=tiers))))
+    for plan, passes, policy in (("none", 2, "q=10;w=3600"), ("more", 5, "q=5;w=3600"), ("slow", 2, "q=10;w=7200"), ("bursty", 6, "q=10;w=3600")):
+        answers = [get(http, x_plan=plan) for _ in range(passes + 1)]
+        assert [r.status for r in answers] == [200] * passes + [429], plan
+        assert answers[0].header("ratelimit-policy") == f'"q";{policy}'
+
+
+def test_a_constant_and_the_first_of_two_values(start, connect, backend):
+    quotas = [quota("one", 2, key=["constant:a", "header:x-a"]), quota("two", 5, key=["constant:b"])]
+    http = connect(start(one(backend.endpoint, *quotas)))
+    seen = [http.request("GET", "/test/v1/echo/x", [("x-a", "1"), ("X-A", str(i))], timeout=20).status for i in range(3)]
+    assert seen == [200, 200, 429]
+    assert [get(http, x_a="2").status for _ in range(3)] == [200, 200, 429]
+    r = get(http, x_a="3")
+    assert r.status == 200 and '"two";r=0' in r.header("ratelimit") and get(http, x_a="3").status == 429
+
+
+# -- mistakes -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quotas, said", [
+    ([quota("n" * 65)], "a quota's name has 1 to 64"),
+    ([quota('say"')], "a quota's name has 1 to 64"),
+    ([quota(key=["method"] * 9)], "more than 8 parts"),
+    ([quota(f"q{i}") for i in range(17)], "more than 16 quotas"),
+    ([quota(), quota()], "two quotas are named"),
+    ([quota(before_authentication=True, tiers={"from": "tier", "gold": {"limit": 1}})], "needs an identity"),
+    ([quota(tiers={"from": "header:x", "gold": {"window": "999us"}})], "a duration from 1ms"),
+    ([quota(tiers={"from": "header:x", "gold": {"limit": 0}})], "integers from 1"),
+    ([quota(tiers={"from": "header:x", "gold": {"limit": "9"}})], "integers from 1"),
+    ([quota(tiers={"from": "method:x"})], "tiers.from"),
+    ([quota(tiers=["gold"])], "not an object"),
+    ([quota(key=["header:a b"])], "is no part of a key"),
+    ([quota(key=["claim:"])], "is no part of a key"),
+    ([quota(key=["consumer:x"])], "is no part of a key"),
+    ([quota(window="0s")], "must be between"),
+])
+def test_more_mistakes_are_told_at_load(tmp_path, backend, quotas, said):
+    (tmp_path / "c.json").write_text(json.dumps(one(backend.endpoint, *quotas)))
+    r = run("check", "--config", str(tmp_path / "c.json"))
+    assert r.returncode == 1 and "/policies/*/quotas" in r.stdout and said in r.stdout, r.stdout
+
+
+def test_names_of_sixty_four_and_sixteen_quotas_are_served(start, connect, backend):
+    names = [f"{i:02}" + "-._:" + "n" * 58 for i in range(16)]
+    r = get(connect(start(one(backend.endpoint, *[quota(n, 9) for n in names]))))
+    assert r.status == 200
+    for header in ("ratelimit", "ratelimit-policy"):
+        assert [m.split('"')[1] for m in r.header(header).split(", ")] == names

@@ -78,6 +78,18 @@ def test_nothing_is_charged_when_the_other_store_refuses(start, backend, redis):
     assert statuses(other, 60).count(200) == 47
 
 
+@pytest.mark.parametrize("up", [True, False], ids=["store", "fallback"])
+def test_what_the_store_or_its_fallback_refuses_is_taken_back_here(start, backend, redis, up):
+    gateway = begin(start, config(backend, f"unix:{redis.path}", quota("mine", 9, store="local"), quota("shared", 1)))
+    if not up:
+        redis.stop()
+        link_is(gateway, False)
+    assert statuses(gateway, 5) == [200] + [429] * 4
+    with contextlib.closing(H1(gateway.port)) as http:
+        r = http.request("GET", "/test/v1/echo/x", timeout=20)
+    assert r.status == 429 and '"mine";r=8;' in r.header("ratelimit")
+
+
 def test_store_that_forgets_its_script_or_hangs_up_loses_no_count(start, backend, redis):
     gateway = begin(start, config(backend, f"unix:{redis.path}", quota(limit=6), on_failure="deny"))
     assert statuses(gateway, 2) == [200, 200]
@@ -121,6 +133,32 @@ def test_store_that_is_frozen_fails_within_its_timeout_and_counts_on(start, back
     for _ in range(40):  # a machine that is busy may be late
         seen += statuses(gateway, 1)
     assert seen.count(200) <= 5 and 429 in seen  # those that were refused may have been charged, none is free
+
+
+def test_each_quota_has_its_own_on_failure(start, backend, redis):
+    conf = config(backend, f"unix:{redis.path}", quota("opened", 9, on_failure="allow"), quota("mine", 2, on_failure="local"),
+                  quota("also", 9, on_failure="allow"), on_failure="deny")
+    conf["policies"]["test.v1.EverythingService.Sleep"] = {"quotas": [quota("closed", 9), quota("opened", 9, on_failure="allow")]}
+    gateway = begin(start, conf)
+    redis.stop()
+    link_is(gateway, False)
+    with contextlib.closing(H1(gateway.port)) as http:
+        answers = [http.request("GET", "/test/v1/echo/x", timeout=20) for _ in range(3)]
+        r = http.request("GET", "/test/v1/sleep", timeout=20)
+    assert [a.status for a in answers] == [200, 200, 429]
+    assert re.fullmatch(r'"mine";r=1;t=\d+', answers[0].header("ratelimit"))
+    assert '"mine" is used up' in answers[2].json()["message"]
+    assert r.status == 503 and '"closed" cannot be checked' in r.json()["message"] and r.header("ratelimit") is None
+    for name, result, n in (("opened", "failed_open", 2), ("also", "failed_open", 2), ("mine", "failed_local", 2), ("mine", "limited", 1),
+                            ("closed", "failed_closed", 1)):
+        assert gateway.metric("transom_quota_decisions_total", quota=name, result=result) == n, (name, result)
+
+
+def test_costs_are_charged_in_the_store(start, backend, redis):
+    conf = config(backend, f"unix:{redis.path}", quota(limit=10))
+    conf["policies"]["*"]["quota_cost"] = 4
+    gateways = [begin(start, conf) for _ in range(2)]
+    assert [statuses(g, 1)[0] for g in (*gateways, *gateways)] == [200, 200, 429, 429]
 
 
 @pytest.mark.parametrize("on_failure, status", [("deny", 503), ("allow", 200)])
