@@ -10,8 +10,6 @@
 #include "obs/expo.h"
 #include "pipeline/client_addr.h"
 
-#include <time.h>
-
 enum result {
     RESULT_ALLOWED,
     RESULT_LIMITED,
@@ -172,11 +170,9 @@ static bool make_asks(struct tr_exchange *x, const struct tr_quotas *all, bool e
 /* The clock itself: the turn's time stands still while many requests are read at once, and those of
  * workers differ. What was earned meanwhile would be refused, and a counter that begins at a time
  * which is past would earn it twice. */
-static uint64_t now_of(const struct shared *shared)
+static uint64_t now_of(const struct tr_exchange *x, const struct shared *shared)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    uint64_t now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    uint64_t now = tr_loop_clock_ns(x->w->h->loop);
     return now > shared->origin_ns ? now - shared->origin_ns : 0;
 }
 
@@ -291,7 +287,7 @@ static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, str
     }
     uint32_t end = gather(s, local, is_local_on_failure);
     if (end > local && !tr_quota_local_check(w->shared->table, s->asks + local, end - local,
-                                             s->store.cost, now_of(w->shared))) {
+                                             s->store.cost, now_of(x, w->shared))) {
         take_back(w, s);
         s->known = end;
         return refuse(x, w, s);
@@ -345,7 +341,7 @@ static enum tr_verdict check(struct tr_exchange *x, struct state *s, bool early)
         return out_of_memory(x);
     s->local = s->known = gather(s, 0, is_local);
     if (s->local && !tr_quota_local_check(w->shared->table, s->asks, s->local,
-                                          x->policy->quota_cost, now_of(w->shared)))
+                                          x->policy->quota_cost, now_of(x, w->shared)))
         return refuse(x, w, s); /* the store is not asked */
     return s->local < s->count ? ask_store(x, w, s) : admitted(w, s, s->count, false);
 }

@@ -24,6 +24,12 @@ static uint64_t clock_ns(clockid_t id)
     return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t tr_loop_clock_ns(const struct tr_loop *loop)
+{
+    (void)loop;
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
 void tr_loop_refresh(struct tr_loop *loop)
 {
     struct timespec ts;

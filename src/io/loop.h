@@ -28,6 +28,9 @@ void tr_loop_stop(struct tr_loop *loop);
 
 /* Monotonic nanoseconds, read once per turn (cheap). */
 uint64_t tr_loop_now_ns(const struct tr_loop *loop);
+/* The same clock read now: later than the turn's time while a turn has much to do, and the same for
+ * all workers. For what must be exact between them. */
+uint64_t tr_loop_clock_ns(const struct tr_loop *loop);
 /* Unix time in seconds, refreshed with the turn; for Date headers. */
 int64_t tr_loop_unix_s(const struct tr_loop *loop);
 

@@ -160,9 +160,9 @@ static void on_head(void *ctx, unsigned status, const struct tr_headers *headers
 static void on_data(void *ctx, struct tr_span data)
 {
     struct tr_ucall *call = ctx;
+    /* a stream may last for ever: to a probe it will do that it has begun */
     if (!call->has_data && !call->unary && tr_breaker_is_probe(call->ticket))
-        tr_ucall_report(call, OK,
-                        false); /* a stream may last for ever: it has begun, that will do */
+        tr_ucall_report(call, OK, false);
     call->has_data = true;
     call->unconsumed += (uint32_t)data.len;
     call->events->on_data(call->ctx, data);
