@@ -3,6 +3,8 @@
 #include "base/alloc.h"
 #include "config/build.h"
 
+#include <stdio.h>
+
 struct routes {
     struct tr_build *b;
     struct tr_rule_overrides overrides;
@@ -223,6 +225,36 @@ static bool prefix_is_good(struct routes *r)
     return good;
 }
 
+static struct tr_span last_part(struct tr_span name)
+{
+    size_t dot = tr_span_rfind(name, '.');
+    return dot == name.len ? name : tr_span_from(name, dot + 1);
+}
+
+/* A few of the services that there are, those with the last part of the name first. */
+static void unknown_service(struct routes *r, struct tr_span name)
+{
+    const struct tr_typepool *pool = r->b->snap->pool;
+    uint32_t count = tr_typepool_service_count(pool), shown = 0;
+    char text[512];
+    size_t len = 0;
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < count && shown < 3; i++) {
+            struct tr_span s = tr_typepool_service_name(pool, i);
+            bool like = tr_span_eq(last_part(s), last_part(name));
+            if (like != (round == 0) || len + s.len + 8 > sizeof text)
+                continue;
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s", shown ? ", " : "",
+                                    (int)s.len, s.ptr);
+            shown++;
+        }
+    }
+    tr_problem(&r->b->snap->problems, TR_PROBLEM_ERROR, r->where,
+               "no descriptor set has the service %.*s%s%.*s%s", (int)name.len, name.ptr,
+               shown ? (count == 1 ? "; there is " : "; there are ") : "", (int)len, text,
+               shown < count ? " and others" : "");
+}
+
 static void add_service(struct routes *r)
 {
     struct tr_snapshot *snap = r->b->snap;
@@ -231,16 +263,21 @@ static void add_service(struct routes *r)
         return;
     const struct tr_service *service = tr_typepool_service(snap->pool, name);
     if (!service)
-        tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where,
-                   "no descriptor set has the service %.*s", (int)name.len, name.ptr);
+        unknown_service(r, name);
     r->upstream = find_upstream(snap, r->cfg->upstream);
     if (!r->upstream && r->cfg->upstream.ptr)
         tr_problem(&snap->problems, TR_PROBLEM_ERROR, r->where, "no upstream is named %.*s",
                    (int)r->cfg->upstream.len, r->cfg->upstream.ptr);
     if (!prefix_is_good(r))
         return;
+    uint32_t before = snap->route_count, errors = snap->problems.errors;
     for (uint32_t i = 0; service && i < service->rpc_count; i++)
         add_rpc(r, &service->rpcs[i]);
+    if (service && snap->route_count == before && snap->problems.errors == errors)
+        tr_problem(&snap->problems, TR_PROBLEM_WARNING, r->where,
+                   "no method of %.*s is reachable: none has a google.api.http rule, and expose is "
+                   "not all",
+                   (int)name.len, name.ptr);
 }
 
 static void build_native_table(struct tr_snapshot *snap)

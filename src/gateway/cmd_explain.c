@@ -121,6 +121,11 @@ static int find_route(struct explain *e)
     (void)printf("\nnear misses:\n");
     tr_router_near_misses(e->snap->router, e->head.method, e->head.method_text, e->head.path,
                           near_miss, e);
+    const struct tr_route *native = tr_snapshot_native(e->snap, e->head.path);
+    if (native)
+        (void)printf("  POST %.*s (%.*s): native gRPC, for content-type application/grpc\n",
+                     (int)native->label.len, native->label.ptr, (int)native->rpc->full_name.len,
+                     native->rpc->full_name.ptr);
     return refused(e, e->match.result == TR_MATCH_METHOD ? TR_ERR_METHOD_NOT_ALLOWED
                                                          : TR_ERR_ROUTE_NOT_FOUND);
 }

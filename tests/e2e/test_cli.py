@@ -1,6 +1,7 @@
 """The command line (SPEC §1): check, routes, explain, version; GNU conventions and exit statuses."""
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -96,6 +97,8 @@ MISTAKES = [
     ({"policies": {"*": {"remove_headers": {"request": ["te"]}}}}, "/policies/*/remove_headers/request", '"te" is the gateway\'s own'),
     ({"policies": {"*": {"retry": {"attempts": 2, "on": ["503"]}}}}, "/policies/*/retry/on", '"503" is not a gRPC code'),
     ({"policies": {"/test.v1.EverythingService/Bare": {}}}, "/policies/~1test.v1.EverythingService~1Bare", "a policy's key is"),
+    ({"services": [{"name": "test.EverythingService", "upstream": "main"}]}, "/services/0", "no descriptor set has the service test.EverythingService; there is test.v1.EverythingService"),
+    ({"services": [{"name": "EverythingService", "upstream": "main"}]}, "/services/0", "no descriptor set has the service EverythingService; there is test.v1.EverythingService"),
     ({"upstreams": {"main": {"endpoints": ["127.0.0.1:0"]}}}, "/upstreams/main/endpoints/0", "the port must be 1 to 65535"),
     ({"policies": {"*": {"authentication": {"any_of": ["nobody"]}}}}, "/policies/*/authentication", 'the top-level "authentication", which says'),
     ({"authentication": {}, "policies": {"*": {"authentication": {"any_of": ["api_key"]}}}}, "/policies/*/authentication", "api_key needs authentication.api_keys"),
@@ -139,6 +142,27 @@ def test_check_warns_of_a_quota_that_tells_no_caller_from_another(config, key, a
 def test_an_access_log_that_cannot_be_opened_says_why(config):
     done = run("serve", "--config", config(access_log={"output": "nowhere/access.log"}))
     assert done.returncode == 1 and "nowhere/access.log cannot be opened: No such file or directory" in done.stderr
+
+
+def test_check_warns_of_a_service_of_which_nothing_is_reachable(tmp_path, config):
+    (tmp_path / "plain.proto").write_text('syntax = "proto3"; package plain; message M {} service S { rpc Do(M) returns (M); }')
+    subprocess.run(["protoc", "-I", ".", "--descriptor_set_out=plain.pb", "plain.proto"], cwd=tmp_path, check=True)
+    service = {"name": "plain.S", "upstream": "main"}
+    done = run("check", "--config", config(descriptors=["plain.pb"], services=[service]))
+    assert done.returncode == 0 and "warning: /services/0: no method of plain.S is reachable" in done.stdout and "0 routes, 1 warning" in done.stdout
+    done = run("check", "--config", config(descriptors=["plain.pb"], services=[{**service, "expose": "all"}]))
+    assert done.returncode == 0 and "2 routes, 0 warnings" in done.stdout
+    done = run("check", "--config", config(descriptors=["plain.pb"], services=[{**service, "name": "plain.T"}]))
+    assert "no descriptor set has the service plain.T; there is plain.S\n" in done.stdout
+    both = ["plain.pb", str(descriptor_set("everything"))]
+    for name, first in (("S", "plain.S, test.v1.EverythingService"), ("EverythingService", "test.v1.EverythingService, plain.S")):
+        done = run("check", "--config", config(descriptors=both, services=[{**service, "name": name}]))
+        assert f"no descriptor set has the service {name}; there are {first}\n" in done.stdout
+
+
+def test_explain_names_the_native_method_of_a_path(config):
+    done = run("explain", "--config", config(), "POST", "/test.v1.EverythingService/EchoString")
+    assert done.returncode == 1 and "  POST /test.v1.EverythingService/EchoString (test.v1.EverythingService.EchoString): native gRPC" in done.stdout
 
 
 def test_check_reads_the_admin_address(config):
