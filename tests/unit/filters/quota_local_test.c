@@ -79,6 +79,23 @@ static void none_is_charged_when_one_refuses(void **state)
     tr_quota_local_free(t);
 }
 
+/* What a race does: each has room by itself, and not after the other. */
+static void what_was_charged_before_another_refused_is_taken_back(void **state)
+{
+    (void)state;
+    struct tr_quota_local *t = table(64);
+    struct tr_quota_ask asks[3] = {quota("other", 9, SECOND, 9), quota("one", 1, SECOND, 1),
+                                   quota("one", 1, SECOND, 1)};
+    assert_false(tr_quota_local_check(t, asks, 3, 1, 0));
+    assert_int_equal(asks[0].result.remaining, 9);
+    assert_true(asks[2].result.retry_after_ns > 0);
+    assert_true(one(t, quota("one", 1, SECOND, 1), 0));
+    for (int i = 0; i < 9; i++)
+        assert_true(one(t, quota("other", 9, SECOND, 9), 0));
+    assert_false(one(t, quota("other", 9, SECOND, 9), 0));
+    tr_quota_local_free(t);
+}
+
 static void what_is_free_passes_and_takes_no_place(void **state)
 {
     (void)state;
@@ -373,6 +390,7 @@ int main(void)
         cmocka_unit_test(keys_have_counters_of_their_own),
         cmocka_unit_test(a_look_charges_nothing),
         cmocka_unit_test(none_is_charged_when_one_refuses),
+        cmocka_unit_test(what_was_charged_before_another_refused_is_taken_back),
         cmocka_unit_test(what_is_free_passes_and_takes_no_place),
         cmocka_unit_test(undo_gives_back_what_was_charged),
         cmocka_unit_test(late_undo_gives_back_only_what_is_still_owed),

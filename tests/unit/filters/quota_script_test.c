@@ -149,7 +149,7 @@ static void changed_limit_rounds_once_and_never_down(void **state)
     assert_true(ask(&b, 1));
     assert_true(b.items[0].result.reset_ns >= 142857143 + 333333334);
     assert_true(b.items[0].result.reset_ns <= 142858000 + 333333334);
-    assert_true(ask(&a, 1)); /* and back */
+    assert_true(ask(&a, 1));     /* and back */
     struct ask c = {0}, d = {0}; /* a third of a microsecond is not a seventh */
     ask_add(&c, "other", tr_quota_redis_rate_make(3, SECOND, 3));
     ask_add(&d, "other", tr_quota_redis_rate_make(7, SECOND, 7));

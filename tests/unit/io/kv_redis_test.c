@@ -439,6 +439,31 @@ static void store_that_comes_later_is_found(void **state)
     UNTIL(up());
 }
 
+/* The first wait is 2 ms, the longest 50 times that, each shortened by a half at the most. */
+static void store_that_is_away_is_tried_ever_less_and_then_at_once_again(void **state)
+{
+    (void)state;
+    uint64_t begin = tr_loop_now_ns(loop), best = UINT64_MAX;
+    tr_listener_close(fake.l);
+    fake.l = NULL;
+    open_link();
+    UNTIL(tr_kv_redis_counters(link)->failed_connects >= 10);
+    assert_true(tr_loop_now_ns(loop) - begin >= (1 + 2 + 4 + 8 + 16 + 32 + 50 + 50 + 50) * MS);
+    struct tr_addr addr;
+    assert_int_equal(tr_addr_parse(tr_span_cstr(where), &addr, NULL), TR_OK);
+    assert_int_equal(tr_listener_open(loop, &addr, fake_on_accept, NULL, &fake.l, NULL), TR_OK);
+    UNTIL(up());
+    for (int i = 0; i < 10; i++) { /* the best, since a busy machine may be late */
+        fake_hang_up(false);
+        UNTIL(!up());
+        begin = tr_loop_now_ns(loop);
+        UNTIL(up());
+        if (tr_loop_now_ns(loop) - begin < best)
+            best = tr_loop_now_ns(loop) - begin;
+    }
+    assert_true(best < 40 * MS);
+}
+
 static void names_are_looked_up_by_the_resolver(void **state)
 {
     (void)state;
@@ -555,6 +580,7 @@ int main(void)
         TEST(cancelled_call_never_ends),
         TEST(link_may_go_while_calls_wait),
         TEST(store_that_comes_later_is_found),
+        TEST(store_that_is_away_is_tried_ever_less_and_then_at_once_again),
         TEST(names_are_looked_up_by_the_resolver),
         TEST(large_calls_leave_in_parts),
         TEST(every_allocation_may_fail),
