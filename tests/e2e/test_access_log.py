@@ -452,3 +452,35 @@ def test_only_a_good_request_id_is_written(logged, backend, version):
             c.request("GET", "/nowhere", [("x-request-id", value)])
             wait_until("its line", lambda: len(log.lines()) == i + 1, 20)
     assert log.lines() == [{"request_id": v, "status": 404} if good else {"status": 404} for v, good in ids.items()]
+
+
+def test_over_tls_and_behind_a_proxy(logged, backend, version, certificates):
+    gateway, log = logged({"fields": ["tls", "peer", "client", "http", "authority", "dialect"]}, trusted_hops=1,
+                          listeners=[{"address": "127.0.0.1:0", "tls": certificates.server("localhost")}])
+    alpn = {"h1": "http/1.1", "h2": "h2"}[version]
+    with CLIENTS[version](gateway.port, tls=certificates.client_context([alpn])) as c:
+        assert c.request("GET", "/test/v1/echo/x", [("x-forwarded-for", "203.0.113.7, 192.0.2.9")]).status == 200
+    wait_until("a line", lambda: log.lines(), 20)
+    line = log.lines()[0]
+    assert line.pop("authority").split(":")[0] in ("localhost", "127.0.0.1")
+    assert line == {"tls": True, "peer": "127.0.0.1", "client": "192.0.2.9", "http": {"h1": "1.1", "h2": "2"}[version], "dialect": "rest"}
+
+
+def test_a_client_on_a_unix_socket_has_no_address(logged, backend, tmp_path):
+    gateway, log = logged({"fields": ["peer", "client", "http", "status"]}, listeners=[{"address": "127.0.0.1:0"}, {"address": f"unix:{tmp_path}/s"}])
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(str(tmp_path / "s"))
+        s.sendall(b"GET /test/v1/echo/x HTTP/1.0\r\nHost: a\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
+        assert b" 200 " in s.recv(65536)
+    wait_until("a line", lambda: log.lines(), 20)
+    assert log.lines() == [{"http": "1.0", "status": 200}]
+
+
+def test_a_stream_that_is_cut_short_says_why(logged, backend, version):
+    """The status had left before: the reason and the code are all that tells of it."""
+    gateway, log = logged(policies={"*": {"max_stream_duration": "300ms"}})
+    with CLIENTS[version](gateway.port) as c:
+        assert not c.request("GET", "/test/v1/stream?count=100&pause=0.1s", [("accept", "application/json")], timeout=20).complete
+    line = log.one(path="/test/v1/stream")
+    assert (line["status"], line["grpc_code"], line["reason"]) == (200, 4, "STREAM_DURATION") and line["bytes_out"] > 0
