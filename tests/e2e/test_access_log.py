@@ -1,5 +1,6 @@
 """The access log (SPEC §11, contrib/doc/access-log.md), over HTTP/1.1, HTTP/2 and native gRPC."""
 import datetime
+import hashlib
 import json
 import os
 import re
@@ -484,3 +485,62 @@ def test_a_stream_that_is_cut_short_says_why(logged, backend, version):
         assert not c.request("GET", "/test/v1/stream?count=100&pause=0.1s", [("accept", "application/json")], timeout=20).complete
     line = log.one(path="/test/v1/stream")
     assert (line["status"], line["grpc_code"], line["reason"]) == (200, 4, "STREAM_DURATION") and line["bytes_out"] > 0
+
+
+def test_the_time_is_that_of_the_first_byte(logged, backend, version):
+    gateway, log = logged()
+    before = datetime.datetime.now(datetime.timezone.utc)
+    with CLIENTS[version](gateway.port) as c:
+        c.request("GET", "/test/v1/sleep?duration=1s", timeout=20)
+    line = log.one(path="/test/v1/sleep")
+    began = datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
+    ended = datetime.datetime.now(datetime.timezone.utc)
+    assert before - datetime.timedelta(milliseconds=50) <= began <= ended - datetime.timedelta(microseconds=line["duration_us"] - 50_000), line
+
+
+def test_bodies_are_counted_each_by_itself(logged, backend, version):
+    gateway, log = logged()
+    body = b'{"fString":                 "x"}'
+    with CLIENTS[version](gateway.port) as c:
+        r = c.request("POST", "/test/v1/echo", [("content-type", "application/json")], body)
+    line = log.one(path="/test/v1/echo")
+    assert (line["bytes_in"], line["bytes_out"]) == (len(body), len(r.body)) and len(body) > len(r.body)
+
+
+def test_errors_of_the_backend_name_its_endpoint_and_no_reason(logged, backend, version):
+    gateway, log = logged()
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/fail/5").status == 404
+    line = log.one(path="/test/v1/fail/5")
+    assert (line["endpoint"], line["attempts"], line["grpc_code"], line["status"]) == (backend.endpoint, 1, 5, 404) and "reason" not in line
+
+
+def test_a_consumer_and_no_key(logged, backend, tmp_path, version):
+    """Keys and tokens of the query are masked under the names that the configuration gives them."""
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [{"sha256": hashlib.sha256(b"s3cret").hexdigest(), "consumer": "acme"}]}))
+    authentication = {"api_keys": {"file": str(tmp_path / "keys.json"), "query": "customer"},
+                      "providers": {"one": {"issuer": "https://issuer.test", "audiences": ["books"], "algorithms": ["HS256"], "secret": SECRET, "token_query": "ticket"}}}
+    gateway, log = logged(authentication=authentication, policies={"*": {"authentication": {"any_of": ["one", "api_key"]}}})
+    token = bearer()[1].split()[1]
+    with CLIENTS[version](gateway.port) as c:
+        assert c.request("GET", "/test/v1/echo/x?customer=s3cret&fInt32=1").status == 200
+        assert c.request("GET", f"/test/v1/echo/y?ticket={token}").status == 200
+        c.request("GET", f"/nowhere?custome%72=s3cret&TICKET={token}")
+    line = log.one(path="/test/v1/echo/x")
+    assert (line["provider"], line["consumer"], line["subject"], line["query"]) == ("api_key", "acme", "acme", "customer=***&fInt32=1")
+    line = log.one(path="/test/v1/echo/y")
+    assert (line["provider"], line["subject"], line["query"]) == ("one", "alice", "ticket=***") and "consumer" not in line
+    assert log.one(path="/nowhere")["query"] == "custome%72=***&TICKET=***"
+    assert "s3cret" not in log.path.read_text() and token[:20] not in log.path.read_text()
+
+
+def test_the_version_is_that_of_the_file(start, backend, tmp_path):
+    seen = []
+    for i, timeout in enumerate(("10s", "10s", "11s")):
+        path = tmp_path / "a.log"
+        g = start(base_config([backend.endpoint], policies={"*": {"timeout": timeout}}, access_log={"output": str(path), "fields": ["config"]}))
+        with H2(g.port) as c:
+            c.request("GET", "/test/v1/echo/x")
+        wait_until("its line", lambda: len(Log(path).lines()) == i + 1, 20)
+        seen.append(Log(path).lines()[-1]["config"])
+    assert seen[0] == seen[1] != seen[2] and all(re.fullmatch("[0-9a-f]{16}", v) for v in seen)
