@@ -26,6 +26,14 @@ struct compile {
     enum tr_err err;
 };
 
+static bool allows(const struct cors *cors, struct tr_span origin)
+{
+    for (uint32_t i = 0; i < cors->count; i++)
+        if (tr_cors_pattern_matches(&cors->origins[i], origin))
+            return true;
+    return cors->any;
+}
+
 static void compile_origins(struct compile *c, const struct tr_policy *policy, struct cors *cors)
 {
     const struct tr_strings *texts = &policy->cors->origins;
@@ -54,6 +62,13 @@ static void compile_origins(struct compile *c, const struct tr_policy *policy, s
     if (cors->any && cors->credentials)
         tr_filter_problem(c->snap, policy, "cors",
                           "origins: \"*\" does not go with credentials: name the origins");
+    if (cors->credentials && allows(cors, TR_SPAN("null")) && !cors->any)
+        tr_filter_warning(c->snap, policy, "cors",
+                          "origins: any site can make a frame whose origin is \"null\", and with "
+                          "credentials read what its visitor may");
+    if (texts->count == 0)
+        tr_filter_warning(c->snap, policy, "cors",
+                          "no origin is let in; \"cors\": \"none\" says so in a word");
 }
 
 /* The names joined by commas. */
@@ -135,14 +150,6 @@ static const struct tr_header *origin_of(const struct tr_exchange *x)
     const struct tr_headers *in = &x->hs->head.headers;
     const struct tr_header *h = tr_headers_find(in, TR_TOKEN_ORIGIN, NULL);
     return h && !tr_headers_find(in, TR_TOKEN_ORIGIN, h) ? h : NULL;
-}
-
-static bool allows(const struct cors *cors, struct tr_span origin)
-{
-    for (uint32_t i = 0; i < cors->count; i++)
-        if (tr_cors_pattern_matches(&cors->origins[i], origin))
-            return true;
-    return cors->any;
 }
 
 bool tr_cors_allows(const struct tr_policy *policy, struct tr_span origin)

@@ -360,3 +360,14 @@ def test_mistakes_are_found_at_load(tmp_path, policy, reason):
     done = run("check", "--config", path)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if reason in line]
     assert done.returncode == 1 and len(lines) == 1 and "/policies/test.v1.*/cors" in lines[0], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("policy,reason", [({"origins": [APP, "null"], "credentials": True}, 'whose origin is "null"'), ({"origins": [APP, "null"]}, None),
+                                           ({"credentials": True}, "no origin is let in"), ("none", None), ({"origins": [APP], "credentials": True}, None)])
+def test_what_is_probably_not_meant_is_told_at_load(tmp_path, policy, reason):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(base_config(["127.0.0.1:1"], policies={"test.v1.*": {"cors": policy}})))
+    done = run("check", "--config", path)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "warning: /policies" in line]
+    assert done.returncode == 0 and len(lines) == (1 if reason else 0), done.stdout + done.stderr
+    assert not reason or (reason in lines[0] and "/policies/test.v1.*/cors" in lines[0])
