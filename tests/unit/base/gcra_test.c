@@ -94,6 +94,22 @@ static void reset_tells_when_all_is_there_again(void **state)
     assert_int_equal(r.remaining, 10);
 }
 
+static void what_is_told_is_when_it_passes_to_the_nanosecond(void **state)
+{
+    (void)state;
+    static const uint32_t limits[] = {1, 3, 7, 997, 30011, 1000000};
+    for (size_t k = 0; k < sizeof limits / sizeof limits[0]; k++) {
+        struct tr_gcra g = tr_gcra_make(limits[k], SECOND, 2);
+        struct tr_gcra_result r, later;
+        uint64_t tat = 0;
+        assert_true(ask(&g, &tat, 0, 2, &r));
+        assert_int_equal(r.reset_ns, (2 * SECOND + limits[k] - 1) / limits[k]);
+        assert_false(ask(&g, &tat, 0, 1, &r));
+        assert_false(ask(&g, &tat, r.retry_after_ns - 1, 1, &later));
+        assert_true(ask(&g, &tat, r.retry_after_ns, 1, &later));
+    }
+}
+
 static void largest_values_do_not_overflow(void **state)
 {
     (void)state;
@@ -152,6 +168,7 @@ int main(void)
         cmocka_unit_test(interval_that_is_no_whole_number_admits_never_one_more),
         cmocka_unit_test(cost_counts_for_several),
         cmocka_unit_test(reset_tells_when_all_is_there_again),
+        cmocka_unit_test(what_is_told_is_when_it_passes_to_the_nanosecond),
         cmocka_unit_test(largest_values_do_not_overflow),
         cmocka_unit_test(years_of_running_change_nothing),
         cmocka_unit_test(full_rate_is_given_to_the_last_but_one),
