@@ -244,6 +244,8 @@ static void put_end(const struct tr_exchange *x, struct tr_access_entry *e)
     e->text[TR_ACCESS_SUBJECT] = tr_identity_subject(x->identity);
     e->text[TR_ACCESS_CONSUMER] = tr_identity_consumer(x->identity);
     e->text[TR_ACCESS_FAIL_OPEN] = fail_open(x);
+    if (x->fail_open & TR_FAIL_LOCAL_QUOTA)
+        e->text[TR_ACCESS_FAIL_LOCAL] = TR_SPAN("quota");
 }
 
 static void put_time(const struct tr_exchange *x, const struct worker *w, struct tr_access_entry *e,

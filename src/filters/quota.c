@@ -286,6 +286,8 @@ static enum tr_verdict store_failed(struct tr_exchange *x, struct worker *w, str
         return TR_FAIL;
     }
     uint32_t end = gather(s, local, is_local_on_failure);
+    if (end > local)
+        x->fail_open |= TR_FAIL_LOCAL_QUOTA;
     if (end > local && !tr_quota_local_check(w->shared->table, s->asks + local, end - local,
                                              s->store.cost, now_of(x, w->shared))) {
         take_back(w, s);

@@ -118,8 +118,13 @@ struct tr_rpc_end {
     struct tr_span details; /* serialized google.rpc.Status, may be empty */
 };
 
-/* Bits of tr_exchange.fail_open, set by the filter that let the request pass. */
-enum tr_fail_open { TR_FAIL_OPEN_AUTHENTICATION = 1, TR_FAIL_OPEN_QUOTA = 2 };
+/* Bits of tr_exchange.fail_open, set by the filter that let the request pass, or decided by what
+ * this process alone knows. */
+enum tr_fail_open {
+    TR_FAIL_OPEN_AUTHENTICATION = 1,
+    TR_FAIL_OPEN_QUOTA = 2,
+    TR_FAIL_LOCAL_QUOTA = 4
+};
 
 struct tr_rest; /* pipeline/rest.h */
 

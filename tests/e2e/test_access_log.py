@@ -330,17 +330,22 @@ def test_no_heap_allocation_for_it(logged, backend):
         assert gateway.metric("transom_heap_allocations_total") - before <= 2
 
 
-def test_what_failed_open_is_said(logged, backend, version):
+@pytest.mark.parametrize("choice", ["allow", "local", "deny"])
+def test_what_was_not_decided_by_the_store_is_said(logged, backend, version, choice):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         dead = s.getsockname()[1]
-    gateway, log = logged(quota_store={"redis": f"redis://127.0.0.1:{dead}/0", "on_failure": "allow"},
-                          policies={SERVICE + ".Echo": {"quotas": [{"name": "q", "limit": 1, "window": "60s"}]}})
+    gateway, log = logged(quota_store={"redis": f"redis://127.0.0.1:{dead}/0", "on_failure": choice}, workers=1,
+                          policies={SERVICE + ".Echo": {"quotas": [{"name": "q", "limit": 1, "window": "3600s"}, {"name": "here", "store": "local", "limit": 9, "window": "60s"}]}})
     with CLIENTS[version](gateway.port) as c:
-        assert c.request("GET", "/test/v1/echo/x").status == 200
+        got = [c.request("GET", f"/test/v1/echo/{i}").status for i in range(2)]
+        assert got == {"allow": [200, 200], "local": [200, 429], "deny": [503, 503]}[choice]
         assert c.request("GET", "/test/v1/query").status == 200
-    assert log.one(path="/test/v1/echo/x")["fail_open"] == ["quota"]
-    assert "fail_open" not in log.one(path="/test/v1/query")
+    for i in range(2):  # refused or not
+        line = log.one(path=f"/test/v1/echo/{i}")
+        assert line.get("fail_open") == (["quota"] if choice == "allow" else None) and line.get("fail_local") == (["quota"] if choice == "local" else None)
+        assert line.get("reason") == {("local", 1): "QUOTA_EXCEEDED", ("deny", 0): "QUOTA_UNAVAILABLE", ("deny", 1): "QUOTA_UNAVAILABLE"}.get((choice, i))
+    assert not {"fail_open", "fail_local"} & set(log.one(path="/test/v1/query"))
 
 
 SECRET = "s" * 32

@@ -145,6 +145,7 @@ static void accesslog_a_line_is_bounded_whatever_clients_send(void **state)
         entry.text[TR_ACCESS_CONFIG] = TR_SPAN("0123456789abcdef");
         entry.text[TR_ACCESS_TRACE_ID] = TR_SPAN("0123456789abcdef0123456789abcdef");
         entry.text[TR_ACCESS_FAIL_OPEN] = TR_SPAN("authentication,quota");
+        entry.text[TR_ACCESS_FAIL_LOCAL] = TR_SPAN("quota");
         size_t cap = out.cap;
         assert_int_equal(tr_accesslog_format(&out, &fields, &entry), TR_OK);
         assert_true(out.len <= TR_ACCESSLOG_LINE_MAX);
