@@ -1,8 +1,11 @@
 /* Connections of endpoints. */
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/log.h"
 #include "io/listener.h"
 #include "upstream/upstream_int.h"
+
+#include <stdio.h>
 
 #define DEFAULT_HEADER_BYTES ((uint32_t)64 * 1024)
 #define YOUNG_NS             ((uint64_t)1000 * 1000 * 1000)
@@ -53,12 +56,32 @@ void tr_uconn_drain(struct tr_uconn *conn)
         tr_h2_client_finish(conn->client);
 }
 
+/* Once for all workers until one of them has a connection: it is tried again and again. */
+static void tell_down(struct tr_uendpoint *e, struct tr_span why)
+{
+    char text[TR_ENDPOINT_TEXT_MAX];
+    const struct tr_upstream_conf *conf = e->cluster->upstream->conf;
+    if (!atomic_exchange_explicit(&e->slot->down_told, true, memory_order_relaxed))
+        tr_log(TR_LOG_WARN, "upstream %.*s: endpoint %s is down: %.*s", (int)conf->name.len,
+               conf->name.ptr, tr_uendpoint_text(e, text), (int)why.len, why.ptr);
+}
+
+static void tell_up(struct tr_uendpoint *e)
+{
+    char text[TR_ENDPOINT_TEXT_MAX];
+    const struct tr_upstream_conf *conf = e->cluster->upstream->conf;
+    if (atomic_exchange_explicit(&e->slot->down_told, false, memory_order_relaxed))
+        tr_log(TR_LOG_INFO, "upstream %.*s: endpoint %s is up again", (int)conf->name.len,
+               conf->name.ptr, tr_uendpoint_text(e, text));
+}
+
 /* With another connection at work the endpoint is not down: it may have a limit of its own. Then
  * the calls that wait must not have it connected to without pause. */
-static void failed_one(struct tr_uendpoint *e, bool others, enum tr_err why)
+static void failed_one(struct tr_uendpoint *e, bool others, enum tr_err why, struct tr_span text)
 {
     TR_STAT_ADD(e->cluster->stats.connect_failures, 1);
     if (!others || e->state != TR_ENDPOINT_UP) {
+        tell_down(e, text);
         tr_uendpoint_down(e, why);
         return;
     }
@@ -73,20 +96,22 @@ static void ended_young(const struct tr_uconn *conn)
     struct tr_uendpoint *e = conn->endpoint;
     if (!conn->used && conn->state == TR_UCONN_READY &&
         tr_cluster_now(e->cluster) - conn->ready_ns < YOUNG_NS)
-        failed_one(e, e->conn_count - e->connecting > 1, TR_ERR_UPSTREAM_CONNECT);
+        failed_one(e, e->conn_count - e->connecting > 1, TR_ERR_UPSTREAM_CONNECT,
+                   TR_SPAN("it ended a new connection at once"));
 }
 
-static void connect_failed(struct tr_uconn *conn, enum tr_err why)
+static void connect_failed(struct tr_uconn *conn, enum tr_err why, struct tr_span text)
 {
     struct tr_uendpoint *e = conn->endpoint;
     tr_uconn_close(conn);
-    failed_one(e, e->conn_count > 0, why);
+    failed_one(e, e->conn_count > 0, why, text);
     closed_one(e);
 }
 
 static void on_connect_timeout(struct tr_timer *timer)
 {
-    connect_failed(tr_container_of(timer, struct tr_uconn, timer), TR_ERR_UPSTREAM_CONNECT);
+    connect_failed(tr_container_of(timer, struct tr_uconn, timer), TR_ERR_UPSTREAM_CONNECT,
+                   TR_SPAN("no connection within connect_timeout"));
 }
 
 /* ---- the client's events --------------------------------------------------------------------- */
@@ -100,6 +125,7 @@ static void on_settings(void *ctx)
         conn->endpoint->connecting--;
         tr_timer_stop(&conn->timer);
         tr_uendpoint_up(conn->endpoint);
+        tell_up(conn->endpoint);
         if (conn->endpoint->check)
             tr_hcheck_ready(conn->endpoint->check);
     }
@@ -138,8 +164,10 @@ static void on_closed(void *ctx, enum tr_err why)
     struct tr_uendpoint *e = conn->endpoint;
     struct tr_cluster *c = e->cluster;
     if (conn->state == TR_UCONN_CONNECTING) {
-        connect_failed(conn, why == TR_ERR_H2_PROTOCOL ? TR_ERR_UPSTREAM_PROTOCOL
-                                                       : TR_ERR_UPSTREAM_CONNECT);
+        bool other = why == TR_ERR_H2_PROTOCOL;
+        connect_failed(conn, other ? TR_ERR_UPSTREAM_PROTOCOL : TR_ERR_UPSTREAM_CONNECT,
+                       other ? TR_SPAN("it does not speak HTTP/2")
+                             : TR_SPAN("it closed the connection before it spoke HTTP/2"));
         return;
     }
     ended_young(conn);
@@ -159,12 +187,16 @@ static void on_ready(void *ctx, enum tr_err err)
     uint32_t header_bytes = conf->max_header_bytes ? conf->max_header_bytes : DEFAULT_HEADER_BYTES;
     if (err) {
         bool tls = err == TR_ERR_TLS || err == TR_ERR_UPSTREAM_TLS;
-        connect_failed(conn, tls ? TR_ERR_UPSTREAM_TLS : TR_ERR_UPSTREAM_CONNECT);
+        char text[256]; /* the stream is gone when it is told */
+        struct tr_span why = tr_stream_error(conn->stream);
+        (void)snprintf(text, sizeof text, "%s%.*s", tls ? "TLS: " : "", (int)why.len, why.ptr);
+        connect_failed(conn, tls ? TR_ERR_UPSTREAM_TLS : TR_ERR_UPSTREAM_CONNECT,
+                       tr_span_cstr(text));
         return;
     }
     if (tr_h2_client_new(e->cluster->worker, conn->stream, header_bytes, &client_events, conn,
                          &conn->client) != TR_OK) {
-        connect_failed(conn, TR_ERR_NOMEM);
+        connect_failed(conn, TR_ERR_NOMEM, TR_SPAN("out of memory"));
         return;
     }
     conn->stream = NULL; /* the client's now */
@@ -216,7 +248,8 @@ void tr_uendpoint_grow(struct tr_uendpoint *e)
         (e->conn_count && tr_cluster_now(e->cluster) < e->grow_ns))
         return;
     if (connect_one(e) != TR_OK)
-        failed_one(e, e->conn_count > 0, TR_ERR_UPSTREAM_CONNECT);
+        failed_one(e, e->conn_count > 0, TR_ERR_UPSTREAM_CONNECT,
+                   TR_SPAN("no connection can be begun"));
 }
 
 struct tr_uconn *tr_uendpoint_room(const struct tr_uendpoint *e)

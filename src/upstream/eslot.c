@@ -79,6 +79,7 @@ void tr_eslot_give(struct tr_eslot *slot, _Atomic uint32_t *ejected)
             atomic_store_explicit(&slot->health, 0, memory_order_relaxed);
             atomic_store_explicit(&slot->healthy_ns, 0, memory_order_relaxed);
             atomic_store_explicit(&slot->next_check_ns, 0, memory_order_relaxed);
+            atomic_store_explicit(&slot->down_told, false, memory_order_relaxed);
         }
         if (atomic_compare_exchange_weak_explicit(&slot->owner, &owner, last ? 0 : owner - 1,
                                                   memory_order_acq_rel, memory_order_acquire))

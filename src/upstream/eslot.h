@@ -20,6 +20,7 @@ struct tr_eslot {
     _Atomic uint32_t health;        /* enum tr_health */
     _Atomic uint64_t healthy_ns;    /* when it was healthy again; 0: it always was */
     _Atomic uint64_t next_check_ns; /* nobody checks it before */
+    _Atomic bool down_told;         /* the log has that it cannot be connected to */
 };
 
 /* The same for all processes: an address's identity. Never 0. */

@@ -54,6 +54,45 @@ def test_a_refused_connection_is_503_at_once(start, connect):
     assert r.json()["details"][0]["reason"] == "UPSTREAM_CONNECT"
 
 
+def test_the_log_says_once_why_an_endpoint_cannot_be_connected_to(start, connect, backends):
+    port = free_port()
+    gateway = start(base_config([f"127.0.0.1:{port}"], workers=2))
+    http = connect(gateway)
+    for _ in range(3):
+        assert echo(http).status == 503
+    line = f"upstream main: endpoint 127.0.0.1:{port} is down: Connection refused\n"
+    wait_until("the log says it", lambda: line in gateway.stderr)
+    assert gateway.stderr.count("is down") == 1
+    backends(1, port=port)
+    wait_until("it is served", lambda: echo(http).status == 200)
+    wait_until("the log says it", lambda: f"upstream main: endpoint 127.0.0.1:{port} is up again\n" in gateway.stderr)
+
+
+@pytest.mark.parametrize("tls, greeting, said", [
+    ({}, b"", "TLS: "), (None, b"HTTP/1.1 400 Bad Request\r\n\r\n", "it does not speak HTTP/2"), (None, b"", "it closed the connection before it spoke HTTP/2")])
+def test_the_log_says_what_kind_of_server_an_endpoint_is_not(start, connect, tls, greeting, said):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+
+        def serve():
+            while True:
+                try:
+                    peer = listener.accept()[0]
+                except OSError:
+                    return
+                peer.recv(4096)
+                peer.sendall(greeting)
+                peer.shutdown(socket.SHUT_WR)
+                peer.close()
+        threading.Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        gateway = start(base_config([], upstreams=upstream(f"127.0.0.1:{port}", **({"tls": tls} if tls is not None else {}))))
+        assert echo(connect(gateway)).status in (502, 503)
+        wait_until("the log says it", lambda: f"upstream main: endpoint 127.0.0.1:{port} is down: {said}" in gateway.stderr)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def test_an_address_that_swallows_packets_is_503_within_connect_timeout(start, connect):
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
