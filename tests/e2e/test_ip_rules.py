@@ -1,5 +1,6 @@
 """IP rules on the trusted client address (SPEC §10, contrib/doc/ip-rules.md)."""
 import contextlib
+import http.client
 import json
 import socket
 
@@ -121,6 +122,31 @@ def test_the_peer_of_a_unix_socket_has_no_address(start, backend, tmp_path, hops
             s.sendall("\r\n".join(lines).encode())
             got.append(int(b"".join(iter(lambda: s.recv(65536), b"")).split()[1]))
     assert got == statuses
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_a_peer_of_ipv6(start, backend):
+    """Its own address, not one that a header names; what goes on to the backend is that address too."""
+    g = start(base_config([backend.endpoint], listeners=[{"address": "[::1]:0"}],
+                          policies={SERVICE + ".Echo": {"ip": {"allow": ["::1"]}}, SERVICE + ".Query": {"ip": {"allow": ["::2/127", "127.0.0.1"]}},
+                                    SERVICE + ".Metadata": {"ip": {"deny": ["::/64"]}}}))
+    got = []
+    for target in ("/test/v1/echo/x", "/test/v1/query", "/test/v1/metadata"):
+        c = http.client.HTTPConnection("::1", g.port, timeout=10)
+        c.request("GET", target, headers={"X-Forwarded-For": "::2"})
+        got.append(c.getresponse().status)
+        c.close()
+    assert got == [200, 403, 403]
+    assert backend.one_call().get("x-forwarded-for") == "::1"
 
 
 def test_a_denied_body_is_not_read(http, backend, gateway):
