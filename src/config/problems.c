@@ -11,10 +11,12 @@ void tr_problems_init(struct tr_problems *problems, struct tr_arena *arena)
     problems->tail = &problems->first;
 }
 
-__attribute__((format(printf, 4, 0))) static struct tr_problem *add(struct tr_problems *problems,
-                                                                    enum tr_problem_level level,
-                                                                    struct tr_span where,
-                                                                    const char *fmt, va_list ap)
+static struct tr_problem *add(struct tr_problems *problems, enum tr_problem_level level,
+                              struct tr_span where, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
+
+static struct tr_problem *add(struct tr_problems *problems, enum tr_problem_level level,
+                              struct tr_span where, const char *fmt, va_list ap)
 {
     char text[1024];
     int n = vsnprintf(text, sizeof text, fmt, ap);

@@ -3,10 +3,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-__attribute__((format(printf, 5, 0))) static void tell(struct tr_snapshot *snap,
-                                                       enum tr_problem_level level,
-                                                       const struct tr_policy *policy,
-                                                       const char *key, const char *fmt, va_list ap)
+static void tell(struct tr_snapshot *snap, enum tr_problem_level level,
+                 const struct tr_policy *policy, const char *key, const char *fmt, va_list ap)
+    __attribute__((format(printf, 5, 0)));
+
+static void tell(struct tr_snapshot *snap, enum tr_problem_level level,
+                 const struct tr_policy *policy, const char *key, const char *fmt, va_list ap)
 {
     char text[512];
     int n = vsnprintf(text, sizeof text, fmt, ap);
