@@ -485,11 +485,16 @@ static void start(struct tr_kv_redis *l)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* Fails what has waited too long, then sleeps until the next may have. */
+/* Fails what has waited too long, then sleeps until the next may have. Timers run before the sockets
+ * are looked at: after a turn that took long an answer may be there already. */
 static void expire(struct tr_kv_redis *l)
 {
     uint64_t now = now_of(l), next = now + IDLE_NS;
     (void)tr_timer_start(&l->timer, IDLE_NS); /* first: its place in the heap is still there */
+    if (unanswered(l) > 0)
+        on_readable(l);
+    if (l->state != UP)
+        return;
     if (unanswered(l) > 0) {
         uint64_t end = l->slots[l->head & l->slot_mask].sent_ns + l->silence_ns;
         if (end <= now) {

@@ -167,6 +167,13 @@ def test_a_tier_has_what_it_leaves_out_from_the_quota(start, connect, backend):
         assert answers[0].header("ratelimit-policy") == f'"q";{policy}'
 
 
+def test_constants_part_quotas_of_one_name(start, connect, backend):
+    config = one(backend.endpoint, quota(limit=1, key=["constant:reads"]))
+    config["policies"]["test.v1.EverythingService.Sleep"] = {"quotas": [quota(limit=1, key=["constant:waits"])]}
+    http = connect(start(config))
+    assert [http.request("GET", t, timeout=20).status for t in ("/test/v1/echo", "/test/v1/sleep", "/test/v1/echo", "/test/v1/sleep")] == [200, 200, 429, 429]
+
+
 def test_a_constant_and_the_first_of_two_values(start, connect, backend):
     quotas = [quota("one", 2, key=["constant:a", "header:x-a"]), quota("two", 5, key=["constant:b"])]
     http = connect(start(one(backend.endpoint, *quotas)))

@@ -1,5 +1,7 @@
 #include "fake_redis.h"
 
+#include <time.h>
+
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static void link_greets_with_what_the_url_says(void **state)
@@ -182,6 +184,27 @@ static void late_answer_is_dropped_and_the_next_is_not_mistaken(void **state)
     assert_int_equal(b.ints[0], 2);
     assert_int_equal(a.ended, 1);
     assert_int_equal(tr_kv_redis_counters(link)->connects, 1);
+}
+
+/* A turn that took long is no fault of the store: what it has answered meanwhile counts. */
+static void answer_that_is_there_is_not_late(void **state)
+{
+    (void)state;
+    struct tr_kv_redis_url url;
+    struct tr_kv_redis_options o = options(&url, "", "");
+    o.timeout_ns = o.silence_ns = 200 * MS;
+    assert_int_equal(tr_kv_redis_new(&o, &link), TR_OK);
+    UNTIL(up());
+    struct ask a = {0};
+    assert_int_equal(ask(&a), TR_KV_OK);
+    for (int i = 0; i < 100 && fake.commands == 0; i++)
+        tr_loop_turn(loop, false);
+    assert_int_equal(fake.commands, 1);
+    assert_int_equal(a.ended, 0);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 250000000}, NULL);
+    UNTIL(a.ended);
+    assert_int_equal(a.failure, TR_KV_OK);
+    assert_int_equal(tr_kv_redis_counters(link)->losses, 0);
 }
 
 static void silent_store_loses_its_link_and_gets_it_again(void **state)
@@ -569,6 +592,7 @@ int main(void)
         TEST(calls_of_a_turn_leave_in_one_write),
         TEST(number_of_unanswered_calls_is_bounded),
         TEST(late_answer_is_dropped_and_the_next_is_not_mistaken),
+        TEST(answer_that_is_there_is_not_late),
         TEST(silent_store_loses_its_link_and_gets_it_again),
         TEST(calls_that_wait_fail_when_the_link_is_lost),
         TEST(garbage_closes_the_link),
