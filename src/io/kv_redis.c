@@ -485,8 +485,8 @@ static void start(struct tr_kv_redis *l)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* Fails what has waited too long, then sleeps until the next may have. Timers run before the sockets
- * are looked at: after a turn that took long an answer may be there already. */
+/* Fails what has waited too long, then sleeps until the next may have. Timers run before the
+ * sockets are looked at: after a turn that took long an answer may be there already. */
 static void expire(struct tr_kv_redis *l)
 {
     uint64_t now = now_of(l), next = now + IDLE_NS;
