@@ -227,6 +227,22 @@ def test_a_store_that_becomes_a_replica_is_left_until_it_may_write(start, backen
     assert statuses(gateway, 5) == [200] * 3 + [429] * 2
 
 
+def test_a_cluster_has_all_quotas_in_the_slot_of_one_node(start, backend):
+    redis = Redis(cluster=True)
+    try:
+        quotas = [quota("one", 3), quota("two", 5, key=["method"]), quota("three", 9, key=["header:x-a"])]
+        gateway = begin(start, config(backend, f"unix:{redis.path}", *quotas, on_failure="deny"))
+        assert statuses(gateway, 2) == [503, 503]  # the slot has no node yet
+        assert "CLUSTERDOWN" in gateway.stderr
+        redis.say("CLUSTER ADDSLOTSRANGE 0 16383")
+        wait_until("the cluster serves", lambda: "cluster_state:ok" in redis.say("CLUSTER INFO"), 30)
+        with contextlib.closing(H1(gateway.port)) as http:
+            seen = [http.request("GET", "/test/v1/echo/x", headers=[("x-a", "{b}")], timeout=20).status for _ in range(4)]
+        assert seen == [200, 200, 200, 429]
+    finally:
+        redis.close()
+
+
 def test_a_store_that_loses_its_data_begins_anew(start, backend, redis):
     gateway = begin(start, config(backend, f"unix:{redis.path}", quota(limit=2), on_failure="deny"))
     assert statuses(gateway, 3) == [200, 200, 429]

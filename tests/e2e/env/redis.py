@@ -1,4 +1,5 @@
 """A real redis-server on a Unix socket of its own; it ends with whoever started it."""
+import contextlib
 import shutil
 import signal
 import socket
@@ -11,11 +12,17 @@ from .build import wait_until
 SERVER = shutil.which("redis-server")
 
 
+def free_ports(n):
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
+        return [s.getsockname()[1] for s in found]
+
+
 class Redis:
-    def __init__(self, password=None):
+    def __init__(self, password=None, cluster=False):
         self.dir = tempfile.mkdtemp(prefix="transom-redis-")  # short: a socket's path has 107 bytes
         self.path = f"{self.dir}/s"
-        self.password = password
+        self.password, self.cluster = password, cluster
         self.process = None
         try:
             self.start()
@@ -28,6 +35,9 @@ class Redis:
         command = [SERVER, "--port", "0", "--unixsocket", self.path, "--save", "", "--appendonly", "no", "--dir", self.dir]
         if self.password:
             command += ["--requirepass", self.password]
+        if self.cluster:  # it needs ports; nobody else comes to them
+            port, bus = free_ports(2)
+            command += ["--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--cluster-port", str(bus)]
         if shutil.which("setpriv"):
             command = ["setpriv", "--pdeathsig", "KILL", *command]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
