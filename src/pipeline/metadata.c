@@ -331,12 +331,28 @@ static bool is_response_dropped(const struct tr_header *h)
     return tr_span_starts(h->name, TR_SPAN("grpc-"));
 }
 
+/* What a policy takes out of the head, or replaces there, must not come behind it: filters see
+ * heads alone. */
+static bool is_kept_from_trailers(const struct tr_policy *p, struct tr_span name)
+{
+    const struct tr_strings *remove = &p->remove_headers.response;
+    const struct tr_pairs *set = &p->set_headers.response;
+    for (uint32_t i = 0; i < remove->count; i++)
+        if (tr_span_eq(remove->items[i], name))
+            return true;
+    for (uint32_t i = 0; i < set->count; i++)
+        if (tr_span_eq(set->names[i], name))
+            return true;
+    return tr_span_starts(name, TR_SPAN("access-control-"));
+}
+
 enum tr_err tr_metadata_response(struct tr_exchange *x, const struct tr_headers *in,
                                  struct tr_headers *out)
 {
     for (uint32_t i = 0; i < in->count; i++) {
         const struct tr_header *h = &in->items[i];
-        if (is_response_dropped(h))
+        if (is_response_dropped(h) ||
+            (out != &x->resp_headers && is_kept_from_trailers(x->policy, h->name)))
             continue;
         if (!tr_span_is_printable(h->value)) {
             tr_count(&x->w->dropped_headers);

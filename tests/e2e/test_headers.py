@@ -9,6 +9,8 @@ import pytest
 from env.gateway import base_config
 from env.http1 import H1
 from env.http2 import H2
+from env.messages import types
+from env.scripted import frame
 
 JSON = [("content-type", "application/json")]
 
@@ -230,6 +232,21 @@ def test_headers_are_set_on_every_answer(connect, gateways, backend):
         assert r.status == status and r.header_list("x-frame-options") == ["DENY"], (target, r)
         if r.header("connection") == "close":
             http = connect(gateways(policies={"*": {"set_headers": {"response": {"x-frame-options": "DENY"}}}}))
+
+
+def test_what_a_policy_removes_or_sets_does_not_come_as_a_trailer(connect, gateways, backend):
+    """Trailing metadata of streams and of native gRPC: a name that the head must not have is not behind it either."""
+    gateway = gateways(policies={"*": {"remove_headers": {"response": ["x-trailing", "x-inside"]}, "set_headers": {"response": {"x-served-by": "edge"}}}})
+    r = connect(gateway).request("GET", "/test/v1/stream?count=1", [("te", "trailers")])
+    assert r.status == 200 and r.trailer("grpc-status") == "0" and r.trailer("x-trailing") is None
+    ask = types()["test.v1.MetadataRequest"](trailing={"x-inside": "host-7", "x-served-by": "host-7", "access-control-allow-origin": "*", "x-kept": "1"})
+    for code in (0, 9):
+        ask.code = code
+        with H2(gateway.port) as c:
+            r = c.request("POST", "/test.v1.EverythingService/Metadata", [("content-type", "application/grpc"), ("te", "trailers")], frame(ask.SerializeToString()))
+        told = r.headers + r.trailers
+        assert ("grpc-status", str(code)) in told and ("x-kept", "1") in told and [v for n, v in told if n == "x-served-by"] == ["edge"]
+        assert not {n for n, _ in told} & {"x-inside", "access-control-allow-origin"}, told
 
 
 def test_native_grpc_keeps_its_content_type(gateways, backend):
