@@ -8,6 +8,7 @@ from env.build import wait_until
 from env.faulty import DIALECTS, backends, client  # noqa: F401  fixtures too
 from env.gateway import base_config
 from env.http2 import H2
+from env.scripted import Scripted
 
 
 def config(*endpoints, policies=None, workers=1, **breaker):
@@ -116,6 +117,19 @@ def test_a_client_that_does_not_finish_its_request_does_not_count(start, backend
     assert opened(gateway) == 0
     if timeout == "per_try":
         assert gateway.metric("transom_upstream_try_timeouts_total", upstream="main") == 0
+
+
+@pytest.mark.parametrize("fault", ["per_try_timeout", "http_503"])
+def test_what_the_gateway_ends_counts(start, client, fault):
+    """An attempt that takes too long, and an HTTP status whose body has not ended: the gateway resets both streams."""
+    def script(conn, stream_id, request):
+        if fault == "http_503":
+            conn.headers(stream_id, [(":status", "503")])
+    with Scripted(script) as server:
+        gateway = start(config(server.endpoint, minimum_requests=3, policies={"*": {"timeout": "15s", "retry": {"per_try_timeout": "100ms"}}}))
+        c = client(gateway)
+        assert [c.echo().code for _ in range(3)] == [4 if fault == "per_try_timeout" else 14] * 3
+        assert state(gateway) == 2 and len(server.requests) == 3
 
 
 def test_connect_errors_count(start, client):

@@ -5,6 +5,7 @@ import pytest
 from env.build import wait_until
 from env.faulty import DIALECTS, NOT_SERVING, SERVING, backends, client  # noqa: F401  fixtures too
 from env.gateway import base_config
+from env.scripted import Scripted, good
 
 
 def config(endpoints, workers=1, upstream=None, **check):
@@ -110,6 +111,35 @@ def test_a_dead_endpoint_is_unhealthy_and_comes_back(start, backends, client):
     again.health = SERVING
     wait_until("it is found", lambda: unhealthy(gateway) == 0, 20)
     wait_until("it serves", lambda: c.echo().code == 0 and again.calls, 20)
+
+
+@pytest.mark.parametrize("how", ["refused", "goaway"])
+def test_a_check_that_is_not_read_says_nothing(start, how):
+    """Neither way: a backend that is healthy and about to go is healthy, and one that is not does not become so."""
+    checked, health = [], [SERVING]
+
+    def script(conn, stream_id, request):
+        checked.append(request.get(":path"))
+        if health[0] is not None:
+            good(conn, stream_id, request, bytes([8, health[0]]))
+        elif how == "refused":
+            conn.reset(stream_id, 7)
+        else:
+            conn.goaway(last=stream_id - 2 if stream_id > 1 else 0)
+            conn.close()
+    with Scripted(script) as server:
+        gateway = start(config([server.endpoint]))
+        for status, result in [(SERVING, "healthy"), (NOT_SERVING, "unhealthy")]:
+            health[0] = status
+            count = checks(gateway, result)
+            wait_until("it is asked", lambda: checks(gateway, result) > count + 1, 20)
+            health[0] = None
+            wait_until("it refuses", lambda: len(checked) and unhealthy(gateway) == (status != SERVING), 20)
+            before, seen = [checks(gateway, r) for r in ("healthy", "unhealthy")], len(checked)
+            wait_until("it has refused more", lambda: len(checked) >= seen + 4, 20)
+            after = [checks(gateway, r) for r in ("healthy", "unhealthy")]
+            assert unhealthy(gateway) == (status != SERVING) and sum(after) - sum(before) <= 1  # one may have been under way
+        assert set(checked) == {"/grpc.health.v1.Health/Check"}
 
 
 def test_checks_are_no_calls(start, backends):

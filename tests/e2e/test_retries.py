@@ -369,6 +369,16 @@ def test_a_server_stream_is_not_repeated_after_a_message(world, connect):
     assert len(world.requests) == 1
 
 
+def test_a_native_server_stream_is_not_repeated_after_its_head(world, stub):
+    """The client has the head already: that is a byte of the answer."""
+    world.fails_first(1, headers_then_status, stream_of(3))
+    assert code_of(lambda: list(stub("DownFile", message("FileRequest")))) == 14
+    assert len(world.requests) == 1
+    world.fails_first(1, status(), good)  # though it may be repeated: its rules are GET
+    assert code_of(lambda: list(stub("DownFile", message("FileRequest")))) == 0
+    assert len(world.requests) == 2
+
+
 def test_a_native_server_stream(stub, world):
     # POST rules make the method one that may not be repeated by itself
     world.fails_first(1, status(), stream_of(3))
@@ -417,6 +427,32 @@ def test_a_client_stream_goes_on_while_its_call_waits_to_be_repeated(worlds):
             assert r.status == 200 and (not native or r.trailer("grpc-status") == "0"), r
             answered = [r for r in world.requests if r not in refused]
             assert len(refused) == 2 and len(answered) == 1 and answered[0].body.count(frame(ITEM)) == (3 if native else 2)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_stream_whose_beginning_was_dropped_is_never_repeated(world, native):
+    """Refused, it says, and what is left in memory is small: but it is not the request."""
+    before = world.refused("replay")
+    world.fails_first(9, reset(7))
+    begun = []
+    world.early = lambda conn, stream_id, request: begun.append(request)
+    with H2(world.gateway.port, timeout=25) as http:
+        if native:
+            message = frame(types()["test.v1.StreamItem"](text="x" * 1000).SerializeToString())
+            stream = http.start("POST", f"/{SERVICE}/Up", [("content-type", "application/grpc"), ("te", "trailers")], end=False)
+        else:
+            message = b'{"text":"%s"}\n' % (b"x" * 1000)
+            stream = http.start("POST", "/test/v1/upload/a", [("content-type", "application/x-ndjson")], length=-1)
+        for _ in range(100):
+            stream.send(message)
+        wait_until("the backend has it", lambda: begun and len(begun[0].body) >= 100000, 20)
+        for _ in range(3):
+            stream.send(message)
+        stream.end()
+        r = stream.finish(25)
+    assert r.status == (200 if native else 503) and (r.trailer("grpc-status") or r.header("grpc-status") or "14") == "14", r
+    assert len(world.requests) == 1
+    wait_until("it is counted", lambda: world.refused("replay") == before + 1)
 
 
 def test_a_large_message_goes_on_while_its_call_waits_to_be_repeated(worlds, version):
@@ -612,6 +648,16 @@ def test_under_total_failure_the_budget_bounds_the_load(worlds, version):
     attempts = len(world.requests)
     assert 400 + 80 <= attempts <= 1.2 * 400 + 3 * seconds + 100
     assert world.refused("budget") > 0
+
+
+def test_only_first_attempts_earn_budget(worlds):
+    """Retries that earned would feed each other: half a token each would be two attempts a request, not one and a half."""
+    world = worlds(budget={"percent": 50, "min_per_second": 0}, retry={"attempts": 10})
+    world.fails_first(10**9, status())
+    with H2(world.gateway.port, timeout=25) as http:
+        for _ in range(100):
+            assert http.request("GET", "/test/v1/fail/0").status == 503
+    assert len(world.requests) == 150
 
 
 def test_a_budget_of_nothing_repeats_nothing(worlds):

@@ -316,6 +316,44 @@ static void cluster_spreads_by_round_robin(void **state)
     w_fini(&w);
 }
 
+/* The endpoint whose turn it is has no room: a retry goes to one that has, and to the one where it
+ * failed only when that is the last. */
+static void cluster_sends_a_retry_elsewhere_when_there_is_room(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *good = w_backend(&w, B_HOLD, 1), *full = w_backend(&w, B_HOLD, 1),
+                   *failed = w_backend(&w, B_HOLD, 1);
+    full->limits.max_concurrent_streams = 1;
+    w.conf.max_connections = 1;
+    w.conf.balance = TR_BALANCE_ROUND_ROBIN;
+    w_cluster(&w);
+    for (unsigned i = 0; i < 9; i++) /* connects all; one of them stays with each */
+        (void)w_call(&w, "x");
+    while (good->held_count + full->held_count + failed->held_count < 9 ||
+           tr_cluster_stats(w.cluster)->endpoints_up < 3)
+        w_step(&w);
+    while (full->held_count == 0) {
+        (void)w_call(&w, "x");
+        w_turns(&w, 8);
+    }
+    unsigned before = failed->requests;
+    for (unsigned i = 0; i < 12; i++) {
+        struct test_call *tc = w_call_prepare(&w, "x");
+        tc->call.avoid = &w.endpoints[2];
+        assert_int_equal(tr_ucall_start(&tc->call, w.cluster), TR_OK);
+        tr_ucall_commit(&tc->call, true);
+        assert_ptr_equal(tc->call.endpoint, &w.endpoints[0]);
+    }
+    w_turns(&w, 20);
+    assert_int_equal(failed->requests, before);
+    for (unsigned i = 0; i < w.call_count; i++) {
+        tr_ucall_cancel(&w.calls[i].call);
+        w.calls[i].ends = 1;
+    }
+    w_fini(&w);
+}
+
 static void cluster_without_endpoints_says_so(void **state)
 {
     (void)state;
@@ -376,6 +414,7 @@ int main(void)
         cmocka_unit_test(cluster_retires_when_its_calls_have_ended),
         cmocka_unit_test(cluster_spreads_by_least_request),
         cmocka_unit_test(cluster_spreads_by_round_robin),
+        cmocka_unit_test(cluster_sends_a_retry_elsewhere_when_there_is_room),
         cmocka_unit_test(cluster_without_endpoints_says_so),
         cmocka_unit_test(cluster_ends_open_calls_when_freed),
         cmocka_unit_test(cluster_is_freed_from_inside_a_call),

@@ -292,6 +292,27 @@ static void outlier_comes_back_with_slow_start(void **state)
     assert_in_range(back, 1, 25); /* a tenth of a half is 5; without slow start 50 */
 }
 
+static void slow_start_follows_a_connect_that_succeeds_again(void **state)
+{
+    (void)state;
+    world_of(B_HOLD, 2);
+    w.conf.slow_start_ns = 3600 * SEC;
+    backend_stop(&w.backends[0]);
+    w_cluster(&w);
+    for (int i = 0; i < 8; i++)
+        cancel(held_call());
+    turn_until(tr_cluster_stats(w.cluster)->connect_failures > 0);
+    backend_listen(&w.backends[0], &w.backends[0].addr);
+    turn_until(tr_cluster_stats(w.cluster)->endpoints_up == 2);
+    unsigned back = 0;
+    for (int i = 0; i < 100; i++) {
+        struct test_call *tc = held_call();
+        back += tc->call.endpoint == &w.endpoints[0];
+        cancel(tc);
+    }
+    assert_in_range(back, 1, 25); /* a tenth of a half is 5; without slow start 50 */
+}
+
 static void outlier_knowledge_goes_with_the_endpoints(void **state)
 {
     (void)state;
@@ -550,6 +571,7 @@ int main(void)
         TEST(breaker_probe_that_a_bound_refuses_is_no_probe),
         TEST(outlier_gets_no_calls_of_any_worker),
         TEST(outlier_comes_back_with_slow_start),
+        TEST(slow_start_follows_a_connect_that_succeeds_again),
         TEST(outlier_knowledge_goes_with_the_endpoints),
         TEST(outlier_without_a_table_is_each_workers_own),
         TEST(health_checks_leave_out_who_does_not_serve),
