@@ -399,6 +399,35 @@ def test_tls_upstream(start, connect, certificates, tls_server):
     assert echo(connect(gateway)).status == 200
 
 
+@pytest.mark.parametrize("how", ["closes", "resets", "answers_garbage"])
+def test_an_endpoint_that_dies_in_the_tls_handshake_costs_nothing(start, connect, certificates, tls_server, how):
+    """Nothing was sent: calls of any method go to the other endpoint, without a policy too."""
+    server, shaken = tls_server(), []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve():
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                shaken.append(peer.recv(4096))
+                if how == "resets":
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                elif how == "answers_garbage":
+                    peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                peer.close()
+        threading.Thread(target=serve, daemon=True).start()
+        gateway = start(base_config([], upstreams=upstream(f"127.0.0.1:{listener.getsockname()[1]}", server.endpoint, load_balancing="round_robin",
+                                                           tls={"ca": str(certificates.ca), "server_name": "books.internal"})))
+        http = connect(gateway)
+        for _ in range(20):
+            r = http.request("POST", "/test/v1/echo", [("content-type", "application/json")], "{}")
+            assert r.status == 200, r
+        assert shaken and len(server.calls) == 20
+        assert gateway.metric("transom_upstream_endpoints_up", upstream="main") == 1
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def test_tls_upstream_with_a_client_certificate(start, connect, certificates, tls_server):
     server = tls_server(require_client=True)
     crt, key = certificates.make("gateway.internal")
