@@ -21,7 +21,7 @@ static inline bool tr_list_empty(const struct tr_list *l)
 }
 static inline void tr_list_insert_before(struct tr_list *at, struct tr_list *node)
 {
-    node->prev = at->prev;
+    node->prev = at->prev; /* NOLINT(clang-analyzer-core.NullDereference): links are not null */
     node->next = at;
     at->prev->next = node;
     at->prev = node;

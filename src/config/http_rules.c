@@ -72,11 +72,9 @@ static void rule_keys(struct tr_build *b, const json_t *obj, struct tr_http_rule
         else if ((strcmp(name, "response_body") == 0 || strcmp(name, "responseBody") == 0) &&
                  json_is_string(v))
             rule->response_body = text_of(b, v);
-        else if (strcmp(name, "selector") == 0 && json_is_string(v) && !nested)
-            continue;
-        else if ((strcmp(name, "additional_bindings") == 0 ||
-                  strcmp(name, "additionalBindings") == 0) &&
-                 !nested)
+        else if (!nested && ((strcmp(name, "selector") == 0 && json_is_string(v)) ||
+                             strcmp(name, "additional_bindings") == 0 ||
+                             strcmp(name, "additionalBindings") == 0))
             continue;
         else
             tr_problem(&b->snap->problems, TR_PROBLEM_ERROR, where,

@@ -241,6 +241,7 @@ static void parse_pairs(const json_t *v, struct tr_span where, struct tr_keys_ct
     *(struct tr_pairs *)field = (struct tr_pairs){names, values, i};
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables, not of the input */
 static void parse_array(const struct tr_key *key, const json_t *v, struct tr_span where,
                         struct tr_keys_ctx *ctx, void *field)
 {
@@ -268,6 +269,7 @@ static void parse_array(const struct tr_key *key, const json_t *v, struct tr_spa
     *(struct tr_items *)field = (struct tr_items){items, (uint32_t)count};
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables, not of the input */
 static void parse_map(const struct tr_key *key, const json_t *v, struct tr_span where,
                       struct tr_keys_ctx *ctx, void *field)
 {
@@ -365,6 +367,7 @@ static void parse_secret(const json_t *v, struct tr_span where, struct tr_keys_c
     }
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables, not of the input */
 static void parse_optional(const struct tr_key *key, const json_t *v, struct tr_span where,
                            struct tr_keys_ctx *ctx, void *field)
 {
@@ -415,6 +418,7 @@ static void parse_lists(const json_t *v, struct tr_span where, struct tr_keys_ct
     *(struct tr_items *)field = (struct tr_items){items, i};
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables, not of the input */
 static void parse_value(const struct tr_key *key, const json_t *v, struct tr_span where,
                         struct tr_keys_ctx *ctx, void *field)
 {
@@ -483,6 +487,7 @@ static void parse_value(const struct tr_key *key, const json_t *v, struct tr_spa
     }
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the depth is that of the tables, not of the input */
 static void apply_default(const struct tr_key *key, struct tr_span pointer, struct tr_keys_ctx *ctx,
                           void *field, bool have_object)
 {

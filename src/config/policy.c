@@ -248,8 +248,8 @@ static json_t *name_leaf(struct tr_span name)
 }
 
 /* into (owned) := into merged with from: objects recursively, others replace, null removes. sources
- * follows the shape. NOLINTNEXTLINE(misc-no-recursion): as deep as the configuration file, which
- * jansson bounds */
+ * follows the shape. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the configuration file, which jansson bounds */
 static void merge(json_t *into, json_t *sources, const json_t *from, struct tr_span name)
 {
     const char *key;

@@ -238,6 +238,7 @@ static void on_keys(struct tr_jwks_waiter *waiter)
 static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct tr_authn_worker *w,
                            const struct tr_authn_policy *p);
 
+/* NOLINTNEXTLINE(misc-no-recursion): each provider is waited for once for each reason */
 static enum tr_verdict wait(struct attempt *a, const struct tr_authn_policy *p)
 {
     struct tr_exchange *x = a->x;
@@ -292,6 +293,7 @@ static enum tr_verdict refuse(struct attempt *a, const struct tr_authn_policy *p
     return TR_FAIL;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): each provider is waited for once for each reason */
 static enum tr_verdict run(struct tr_exchange *x, struct state *s, struct tr_authn_worker *w,
                            const struct tr_authn_policy *p)
 {

@@ -95,7 +95,7 @@ bool tr_jwks_equal(const struct tr_jwks *a, const struct tr_jwks *b)
         return false;
     for (uint32_t i = 0; i < a->count; i++) {
         const struct entry *x = &a->entries[i], *y = &b->entries[i];
-        if (!x->kid.ptr != !y->kid.ptr || !tr_span_eq(x->kid, y->kid) ||
+        if (!x->kid.ptr != !y->kid.ptr || (x->kid.ptr && !tr_span_eq(x->kid, y->kid)) ||
             x->algorithms != y->algorithms || !tr_jwt_key_equal(x->key, y->key))
             return false;
     }
@@ -218,8 +218,8 @@ static enum tr_err make_key(const json_t *jwk, struct tr_jwt_key **ret_key, uint
 static enum tr_err add_key(struct tr_jwks *set, const json_t *jwk)
 {
     struct entry *e = &set->entries[set->count];
-    enum tr_jwks_skip skip;
-    struct tr_span kid;
+    enum tr_jwks_skip skip = TR_JWKS_SKIP_MALFORMED;
+    struct tr_span kid = {NULL, 0};
     enum tr_err err = make_key(jwk, &e->key, &e->algorithms, &skip);
     if (err)
         return err;
@@ -285,7 +285,7 @@ static enum tr_err load(struct tr_span json, json_t **ret, struct tr_status *st)
                        TR_JWKS_BYTES_MAX);
     *ret = json_loadb(json.len ? json.ptr : "", json.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
                       &why);
-    if (*ret && json_is_object(*ret))
+    if (json_is_object(*ret)) /* NULL is none */
         return TR_OK;
     bool nomem = !*ret && json_error_code(&why) == json_error_out_of_memory;
     bool parsed = *ret != NULL;

@@ -70,6 +70,7 @@ struct tr_quota_redis_rate tr_quota_redis_rate_make(uint32_t limit, uint64_t win
                                                     uint32_t burst)
 {
     struct tr_quota_redis_rate r;
+    TR_ASSERT(limit > 0);
     uint64_t per = (uint64_t)limit * NS_PER_US, g = gcd(window_ns, per), num = window_ns / g;
     r.den = per / g;
     r.interval_us = num / r.den;

@@ -55,8 +55,8 @@ int tr_args_parse(struct tr_args *args, int argc, char **argv, const char *allow
     int opt;
     opterr = 0;
     optind = 1;
-    while ((opt = getopt_long(argc, argv, "hc:jd:H:p:", longs, NULL)) !=
-           -1) { /* NOLINT(concurrency-mt-unsafe) */
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): before there are threads */
+    while ((opt = getopt_long(argc, argv, "hc:jd:H:p:", longs, NULL)) != -1) {
         if (opt == 'h') {
             (void)fputs(args->help, stdout);
             return 0;

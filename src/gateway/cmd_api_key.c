@@ -26,6 +26,7 @@ static bool is_plain(const char *s)
 static const char *value_of(const char *option, int argc, char **argv, int *i)
 {
     size_t n = strlen(option);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): *i < argc */
     if (strncmp(argv[*i], option, n) != 0)
         return NULL;
     if (argv[*i][n] == '=')

@@ -155,6 +155,7 @@ static uint32_t worker_count(const struct tr_snapshot *snap)
 
 static enum tr_err start_control(struct tr_server *s, struct tr_status *st)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes the environment */
     enum tr_err err = tr_dns_new(s->loop, getenv("TRANSOM_DNS_SERVERS"), &s->control.dns);
     s->control.worker_mailboxes = tr_calloc(s->worker_count, sizeof(struct tr_mailbox *));
     if (err || !s->control.worker_mailboxes)
@@ -263,9 +264,9 @@ static void stop(struct tr_server *s)
  * in the heap. */
 static void tune_heap(void)
 {
-    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
-    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
-    (void)malloc_trim(0); /* what loading the snapshot took for a moment */
+    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);  /* NOLINT(concurrency-mt-unsafe): at the start */
+    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024); /* NOLINT(concurrency-mt-unsafe) */
+    (void)malloc_trim(0);                         /* what loading the snapshot took for a moment */
 }
 
 int tr_server_run(struct tr_snapshot *snap, const struct tr_server_opts *opts)

@@ -213,6 +213,7 @@ enum tr_err tr_worker_init(struct tr_worker *w, struct tr_server *server, uint32
     if (!err)
         err = tr_mailbox_new(w->loop, w, &w->mailbox);
     if (!err)
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes the environment */
         err = tr_dns_new(w->loop, getenv("TRANSOM_DNS_SERVERS"), &w->dns);
     if (err)
         return err;

@@ -262,7 +262,7 @@ enum tr_err tr_h1_fetch_start(const struct tr_h1_fetch_params *params,
                               void (*fn)(void *ctx, const struct tr_h1_fetch_result *result),
                               void *ctx, struct tr_h1_fetch **ret_fetch, struct tr_status *st)
 {
-    struct tr_h1_url url;
+    struct tr_h1_url url = {0};
     enum tr_err err = tr_h1_url_parse(params->url, &url, st);
     if (err)
         return err;

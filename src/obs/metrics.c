@@ -5,10 +5,10 @@
 #include "base/counter.h"
 #include "base/num.h"
 
-/* -- counting -------------------------------------------------------------------------------------
- */
+/* -- counting ---------------------------------------------------------------------------------- */
 /* Only this thread writes, so a load and a store are enough; they are atomic so that a reader sees
  * whole values. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes it */
 static void add(uint64_t *counter, uint64_t n)
 {
     __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
@@ -140,8 +140,7 @@ void tr_metrics_end(struct tr_metrics *metrics, const struct tr_metrics_end *end
         add(&metrics->errors[end->err], 1);
 }
 
-/* -- rendering ------------------------------------------------------------------------------------
- */
+/* -- rendering --------------------------------------------------------------------------------- */
 struct reader {
     struct tr_expo *e;
     const struct tr_metrics *const *workers;

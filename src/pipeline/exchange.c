@@ -240,9 +240,7 @@ static void on_data(void *sink, struct tr_span data)
             tr_exchange_fail(x, err);
     }
     if (!x->ended) {
-        if (backend_is_slow(x))
-            x->body_held += data.len;
-        else if (x->body_begun)
+        if (x->body_begun && !backend_is_slow(x))
             x->hs->ops->consume(x->hs, data.len);
         else
             x->body_held += data.len;

@@ -65,8 +65,7 @@ static enum tr_err grow(void **array, uint32_t count, uint32_t *cap, size_t elem
 
 #define GROW(array, count, cap) grow((void **)&(array), (count), &(cap), sizeof *(array))
 
-/* -- ':verb' names ------------------------------------------------------------------------------
- */
+/* -- ':verb' names ----------------------------------------------------------------------------- */
 uint32_t router_custom_find(const struct tr_router *r, struct tr_span normal)
 {
     if (!r->custom_mask)
@@ -117,8 +116,7 @@ static enum tr_err custom_intern(struct tr_router *r, struct tr_span name, uint3
     return TR_OK;
 }
 
-/* -- building ------------------------------------------------------------------------------------
- */
+/* -- building ---------------------------------------------------------------------------------- */
 static enum tr_err node_new(struct tr_router *r, uint32_t parent, struct tr_span literal,
                             uint32_t *ret_node)
 {
@@ -288,8 +286,7 @@ enum tr_err tr_router_add(struct tr_router *router, struct tr_span verb,
 
 _Static_assert(TR_TEMPLATE_SEGMENTS_MAX <= UINT8_MAX, "segments are numbered in a byte");
 
-/* -- compiling ------------------------------------------------------------------------------------
- */
+/* -- compiling --------------------------------------------------------------------------------- */
 /* Slots for a node's literal children: a power of two, not full, so that most are found at once. */
 static uint32_t slots_for(uint32_t literals)
 {

@@ -140,7 +140,7 @@ static enum tr_err parse(struct parser *p, struct syntax *root)
                 paren[++open] = (struct level){node, depth};
             continue;
         }
-        node->whole = true;
+        node->whole = true; /* NOLINT(clang-analyzer-core.NullDereference): tr_fail fails */
         err = end_item(p, &open, &end);
         if (err)
             return err;

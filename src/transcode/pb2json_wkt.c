@@ -85,8 +85,8 @@ static void civil_from_days(uint32_t days, uint32_t *ret_y, uint32_t *ret_m, uin
 
 static enum tr_err put_timestamp(struct tr_pj *j, struct tr_span wire)
 {
-    int64_t seconds;
-    int32_t nanos;
+    int64_t seconds = 0;
+    int32_t nanos = 0;
     enum tr_err err = read_seconds(j, wire, &seconds, &nanos);
     if (err)
         return err;
@@ -120,8 +120,8 @@ static enum tr_err put_timestamp(struct tr_pj *j, struct tr_span wire)
 
 static enum tr_err put_duration(struct tr_pj *j, struct tr_span wire)
 {
-    int64_t seconds;
-    int32_t nanos;
+    int64_t seconds = 0;
+    int32_t nanos = 0;
     enum tr_err err = read_seconds(j, wire, &seconds, &nanos);
     if (err)
         return err;

@@ -273,8 +273,7 @@ static void allow_lists_the_verbs_of_a_path(void **state)
     set_fini(&set);
 }
 
-/* -- against a plain reading of the contract ------------------------------------------------------
- */
+/* -- against a plain reading of the contract --------------------------------------------------- */
 struct segs {
     struct tr_span s[16];
     size_t count;
