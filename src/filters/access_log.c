@@ -144,7 +144,9 @@ static struct tr_span request_id(const struct tr_exchange *x)
 {
     const struct tr_headers *from = x->metadata_made ? &x->metadata : &x->hs->head.headers;
     const struct tr_header *h = tr_headers_find(from, TR_TOKEN_X_REQUEST_ID, NULL);
-    return h && h->value.len <= 128 && tr_http_is_token(h->value) ? h->value : TR_SPAN("");
+    bool good = h && h->value.len <= 128 && tr_http_is_token(h->value) &&
+                !tr_headers_find(from, TR_TOKEN_X_REQUEST_ID, h);
+    return good ? h->value : TR_SPAN("");
 }
 
 /* Of "00-<32 hex digits>-<16>-<2>" (W3C Trace Context). */

@@ -457,7 +457,9 @@ def test_only_a_good_request_id_is_written(logged, backend, version):
         for i, value in enumerate(ids):
             c.request("GET", "/nowhere", [("x-request-id", value)])
             wait_until("its line", lambda: len(log.lines()) == i + 1, 20)
-    assert log.lines() == [{"request_id": v, "status": 404} if good else {"status": 404} for v, good in ids.items()]
+        c.request("GET", "/nowhere", [("x-request-id", "one"), ("x-request-id", "two")])
+        wait_until("its line", lambda: len(log.lines()) == len(ids) + 1, 20)
+    assert log.lines() == [{"request_id": v, "status": 404} if good else {"status": 404} for v, good in ids.items()] + [{"status": 404}]
 
 
 def test_over_tls_and_behind_a_proxy(logged, backend, version, certificates):
