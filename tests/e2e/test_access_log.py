@@ -175,6 +175,15 @@ def test_one_path_has_one_spelling(logged, backend, version):
     assert [(line["path"], line["status"]) for line in log.lines()] == list(cases.values())
 
 
+def test_native_grpc_is_written_as_sent(logged, backend):
+    """It compares bytes: what looks like a method in the log must be one."""
+    gateway, log = logged({"fields": ["path", "grpc_code"]})
+    with H2(gateway.port) as c:
+        c.request("POST", f"/{SERVICE}/%45cho", [("content-type", "application/grpc"), ("te", "trailers")], b"\0" * 5)
+    wait_until("its line", lambda: log.lines(), 20)
+    assert log.lines() == [{"path": f"/{SERVICE}/%45cho", "grpc_code": 12}]
+
+
 def test_fields_are_chosen(logged, backend, version):
     names = ["status", "user_agent", "trace_id", "peer", "tls", "referer", "origin", "authority", "method"]
     gateway, log = logged({"fields": names})
