@@ -74,6 +74,9 @@ static struct tr_tls_ctx *listener_tls(struct tr_build *b, const struct tr_cfg_l
                    "client_certificate needs client_ca");
         return NULL;
     }
+    if (tls->client_certificate == TR_TLS_CLIENT_NONE && tls->client_ca.len)
+        tr_problem(&b->snap->problems, TR_PROBLEM_WARNING, where,
+                   "client_ca is not used: client_certificate is neither optional nor required");
     struct tr_tls_server_params params = {certs, count, tls->client_ca,
                                           (enum tr_tls_client_certificate)tls->client_certificate};
     tr_status_clear(&st);

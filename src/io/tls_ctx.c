@@ -17,12 +17,29 @@
 
 #define PATH_BYTES 4096
 
+/* What OpenSSL says of the commonest mistakes names its own functions' trouble, not the file's. */
+static const char *reason_text(unsigned long code)
+{
+    int lib = ERR_GET_LIB(code), reason = ERR_GET_REASON(code);
+    if (ERR_SYSTEM_ERROR(code))
+        return strerrordesc_np(reason);
+    if ((lib == ERR_LIB_SSL && reason == SSL_R_NO_CERTIFICATE_ASSIGNED) ||
+        (lib == ERR_LIB_X509 &&
+         (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH)))
+        return "it is not the key of the certificate";
+    if (lib == ERR_LIB_PEM && reason == PEM_R_NO_START_LINE)
+        return "nothing of this kind is in it as PEM";
+    if (reason == ERR_R_UNSUPPORTED)
+        return "no key is in it as PEM";
+    if (reason == ERR_R_INTERRUPTED_OR_CANCELLED)
+        return "it is encrypted; a key must be without a password";
+    return ERR_reason_error_string(code);
+}
+
 static enum tr_err fail(struct tr_status *st, const char *what, struct tr_span file)
 {
     unsigned long code = ERR_peek_error(); /* the first one is the cause, later ones wrap it */
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
-    if (code && ERR_SYSTEM_ERROR(code))
-        reason = strerrordesc_np(ERR_GET_REASON(code));
+    const char *reason = code ? reason_text(code) : NULL;
     int shown = file.len > 160 ? 160 : (int)file.len;
     (void)tr_fail(st, TR_ERR_CONFIG, "%s%s%.*s: %s", what, shown ? " " : "", shown,
                   shown ? file.ptr : "", reason ? reason : "refused");

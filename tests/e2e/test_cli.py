@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from env.build import descriptor_set
+from env.certs import Certificates
 from env.gateway import Gateway, base_config, run
 
 VERBS = ["serve", "check", "routes", "explain", "demo", "version"]
@@ -163,6 +164,21 @@ def test_check_warns_of_a_service_of_which_nothing_is_reachable(tmp_path, config
 def test_explain_names_the_native_method_of_a_path(config):
     done = run("explain", "--config", config(), "POST", "/test.v1.EverythingService/EchoString")
     assert done.returncode == 1 and "  POST /test.v1.EverythingService/EchoString (test.v1.EverythingService.EchoString): native gRPC" in done.stdout
+
+
+def test_check_says_what_is_wrong_with_a_certificate_or_its_key(tmp_path, config):
+    certificates = Certificates(tmp_path)
+    tls = certificates.server("gateway.example")
+    subprocess.run(["openssl", "genrsa", "-out", "rsa.key", "2048"], cwd=tmp_path, check=True, capture_output=True)
+
+    def said(**changes):
+        return run("check", "--config", config(listeners=[{"address": "127.0.0.1:0", "tls": {**tls, **changes}}])).stdout
+    assert "0 warnings" in said()
+    assert "rsa.key: it is not the key of the certificate" in said(private_key="rsa.key")
+    assert f"{certificates.made['gateway.example'][0]}: no key is in it as PEM" in said(private_key=tls["certificate"])
+    assert "rsa.key: nothing of this kind is in it as PEM" in said(certificate="rsa.key")
+    assert "warning: /listeners/0/tls: client_ca is not used" in said(client_ca="ca.crt")
+    assert "0 warnings" in said(client_ca="ca.crt", client_certificate="optional")
 
 
 def test_check_reads_the_admin_address(config):

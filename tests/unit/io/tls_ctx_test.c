@@ -83,14 +83,17 @@ static void files_that_cannot_serve_are_refused_with_the_reason(void **state)
     assert_true(says(&st, "absent.crt"));
     assert_true(says(&st, "No such file"));
     assert_int_equal(server_of("junk.pem", "a.key", NULL, TR_TLS_CLIENT_NONE, &st), TR_ERR_CONFIG);
-    assert_true(says(&st, "no start line"));
+    assert_true(says(&st, "nothing of this kind is in it as PEM"));
     assert_int_equal(server_of("a.crt", "absent.key", NULL, TR_TLS_CLIENT_NONE, &st),
                      TR_ERR_CONFIG);
     assert_true(says(&st, "absent.key"));
     assert_int_equal(server_of("a.crt", "b.key", NULL, TR_TLS_CLIENT_NONE, &st), TR_ERR_CONFIG);
-    assert_true(says(&st, "mismatch"));
+    assert_true(says(&st, "not the key of the certificate"));
     assert_int_equal(server_of("a.crt", "locked.key", NULL, TR_TLS_CLIENT_NONE, &st),
                      TR_ERR_CONFIG);
+    assert_true(says(&st, "it is encrypted"));
+    assert_int_equal(server_of("a.crt", "junk.pem", NULL, TR_TLS_CLIENT_NONE, &st), TR_ERR_CONFIG);
+    assert_true(says(&st, "no key is in it as PEM"));
     assert_int_equal(server_of("a.crt", "a.key", "absent.crt", TR_TLS_CLIENT_OPTIONAL, &st),
                      TR_ERR_CONFIG);
     assert_true(says(&st, "absent.crt"));
