@@ -104,8 +104,11 @@ def test_a_clients_own_deadline_counts_when_it_left_time(start, backends, timeou
 def test_a_client_that_does_not_finish_its_request_does_not_count(start, backends, path, timeout):
     """Else anybody could open the breaker for all others by calls of which nothing comes but the head."""
     b, = backends()
-    retry = {"retry": {"attempts": 2, "on": ["UNAVAILABLE"], "per_try_timeout": "100ms"}} if timeout == "per_try" else {}
-    gateway = start(config(b.endpoint, minimum_requests=3, policies={"*": {"timeout": "500ms", "max_stream_duration": "500ms", **retry}}))
+    policies = {}
+    if timeout == "per_try":
+        policies = {"*": {"timeout": "2s", "max_stream_duration": "2s",
+                          "retry": {"attempts": 2, "on": ["UNAVAILABLE"], "per_try_timeout": "500ms"}}}
+    gateway = start(config(b.endpoint, minimum_requests=3, policies=policies))
     with H2(gateway.port, timeout=20) as http:
         assert http.request("GET", "/test/v1/echo/a").status == 200  # connected
         head = [("content-type", "application/grpc"), ("te", "trailers"), *([("grpc-timeout", "200m")] if timeout == "client" else [])]
@@ -126,7 +129,7 @@ def test_what_the_gateway_ends_counts(start, client, fault):
         if fault == "http_503":
             conn.headers(stream_id, [(":status", "503")])
     with Scripted(script) as server:
-        gateway = start(config(server.endpoint, minimum_requests=3, policies={"*": {"timeout": "15s", "retry": {"per_try_timeout": "100ms"}}}))
+        gateway = start(config(server.endpoint, minimum_requests=3, policies={"*": {"timeout": "15s", "retry": {"per_try_timeout": "500ms"}}}))
         c = client(gateway)
         assert [c.echo().code for _ in range(3)] == [4 if fault == "per_try_timeout" else 14] * 3
         assert state(gateway) == 2 and len(server.requests) == 3

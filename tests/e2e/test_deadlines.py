@@ -148,7 +148,7 @@ def test_a_backend_that_cancels_the_stream_at_its_deadline_is_504(start, connect
     gateway = start(base_config([server.endpoint], policies={"*": {"retry": {"attempts": 3, "on": ["UNAVAILABLE", "CANCELLED"]}}}))
     http = connect(gateway)
     for _ in range(5):
-        r = sleep(http, 1, [("x-request-timeout", "0.3")])
+        r = sleep(http, 1, [("x-request-timeout", "0.6")])
         assert is_deadline(r) and r.json()["details"][0]["reason"] == "DEADLINE", r
     assert len(server.requests) == 5
     server.stop()
