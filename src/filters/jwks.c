@@ -334,8 +334,11 @@ enum tr_err tr_jwks_discovery(struct tr_span json, struct tr_span issuer, char *
     enum tr_err err = load(json, &doc, st);
     if (err)
         return err;
-    if (!string_member(doc, "issuer", &named) || !named.ptr || !tr_span_eq(named, issuer))
-        err = tr_fail(st, TR_ERR_AUTH_UNAVAILABLE, "discovery names another issuer");
+    if (!string_member(doc, "issuer", &named) || !named.ptr || !tr_span_is_printable(named))
+        err = tr_fail(st, TR_ERR_AUTH_UNAVAILABLE, "discovery names no issuer");
+    else if (!tr_span_eq(named, issuer))
+        err = tr_fail(st, TR_ERR_AUTH_UNAVAILABLE, "discovery names another issuer: %.*s",
+                      (int)(named.len < 100 ? named.len : 100), named.ptr);
     else if (!string_member(doc, "jwks_uri", &where) || !where.len || where.len > cap)
         err = tr_fail(st, TR_ERR_AUTH_UNAVAILABLE, "discovery has no usable jwks_uri");
     else {

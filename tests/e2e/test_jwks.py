@@ -381,13 +381,15 @@ def test_discovery_finds_the_keys(serve, discovered, connect):
     assert issuer.requests == [DOCUMENT, KEYS]
 
 
-@pytest.mark.parametrize("change", [{"issuer": "https://other.test"}, {"jwks_uri": "http://127.0.0.1:1/keys"}, {"jwks_uri": None}])
-def test_discovery_that_says_something_else_is_a_failure(serve, discovered, connect, change):
+@pytest.mark.parametrize("change, told", [
+    ({"issuer": "https://other.test/"}, "discovery names another issuer: https://other.test/;"), ({"issuer": None}, "discovery names no issuer"),
+    ({"issuer": "https://other.test\n"}, "discovery names no issuer"), ({"jwks_uri": "http://127.0.0.1:1/keys"}, "discovery"), ({"jwks_uri": None}, "no usable jwks_uri")])
+def test_discovery_that_says_something_else_is_a_failure(serve, discovered, connect, change, told):
     issuer, jwks = discovered
     issuer.document = change
     gateway = serve(issuer, jwks=jwks)
     assert get(connect(gateway), issuer.bearer()).status == 503
-    assert issuer.fetches() == 0
+    assert issuer.fetches() == 0 and told in gateway.stderr
 
 
 def test_keys_that_moved_are_found_by_the_document(serve, discovered, connect):
