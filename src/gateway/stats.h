@@ -15,7 +15,7 @@ struct tr_stats *tr_stats_new(const struct tr_snapshot *snap, uint32_t workers);
 void tr_stats_free(struct tr_stats *stats);
 struct tr_metrics *tr_stats_worker(struct tr_stats *stats, uint32_t worker);
 enum tr_err tr_stats_render(struct tr_stats *stats, const struct tr_worker *workers,
-                            const struct tr_listener_shared *listeners, void **filters, bool ready,
+                            const struct tr_listener_shared *shared, void **filters, bool ready,
                             struct tr_buf *out) TR_MUST_USE;
 
 #endif

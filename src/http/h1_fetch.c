@@ -276,6 +276,7 @@ enum tr_err tr_h1_fetch_start(const struct tr_h1_fetch_params *params,
     f->fn = fn;
     f->ctx = ctx;
     f->host_len = url.host.len;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a URL without a host is refused */
     memcpy(f->host, url.host.ptr, url.host.len);
     tr_buf_init(&f->request);
     tr_h1_answer_init(&f->answer, params->max_body);
