@@ -430,6 +430,32 @@ def test_a_client_stream_goes_on_while_its_call_waits_to_be_repeated(worlds):
             assert len(refused) == 2 and len(answered) == 1 and answered[0].body.count(frame(ITEM)) == (3 if native else 2)
 
 
+@pytest.mark.parametrize("code,calls", [(14, 2), (5, 1)])
+def test_a_unary_call_that_fails_before_its_message_has_arrived(world, code, calls):
+    """The backend answers the headers alone; the message goes on arriving, and is there in full for the next attempt."""
+    failed = []
+
+    def early(conn, stream_id, request):
+        if not failed:
+            failed.append(request)
+            world.early_ended.add(id(request))
+            status(code)(conn, stream_id, request)
+    world.fails_first(0, good)
+    world.early = early
+    body = frame(message("FailRequest", message="x" * 30000).SerializeToString())
+    with H2(world.gateway.port, timeout=25) as http:
+        stream = http.start("POST", f"/{SERVICE}/FailIdempotent", [("content-type", "application/grpc"), ("te", "trailers")], end=False)
+        stream.send(body[:10000])
+        wait_until("it has failed", lambda: failed, 20)
+        for at in range(10000, len(body), 5000):
+            stream.send(body[at:at + 5000])
+        stream.end()
+        r = stream.finish(25)
+    assert (r.trailer("grpc-status") or r.header("grpc-status")) == ("0" if calls == 2 else str(code)), r
+    answered = [r for r in world.requests if r not in failed]
+    assert [r.body for r in answered] == [body] * (calls - 1)
+
+
 @pytest.mark.parametrize("native", [False, True])
 def test_a_stream_whose_beginning_was_dropped_is_never_repeated(world, native):
     """Refused, it says, and what is left in memory is small: but it is not the request."""
