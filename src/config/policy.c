@@ -375,22 +375,35 @@ struct tr_span tr_policy_where(struct tr_policy_set *set, const struct tr_policy
     return TR_SPAN("/policies");
 }
 
+/* What it should protect would be open to more than it says: no misspelling may do that. */
+static bool protects(const json_t *policy)
+{
+    static const char *const keys[] = {"authentication", "authorization", "ip"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const json_t *v = json_object_get(policy, keys[i]);
+        if (json_is_object(v))
+            return true;
+    }
+    return false;
+}
+
 void tr_policy_report_unused(struct tr_policy_set *set, const struct tr_cfg_service *services,
                              uint32_t count)
 {
     for (uint32_t i = 0; i < set->rule_count; i++) {
         const struct rule *r = &set->rules[i];
+        enum tr_problem_level level = protects(r->value) ? TR_PROBLEM_ERROR : TR_PROBLEM_WARNING;
         bool service = false;
         if (r->used || r->rank == 0)
             continue;
         for (uint32_t k = 0; k < count && !service; k++)
             service = services[k].name.ptr && tr_span_eq(services[k].name, r->key);
         if (service)
-            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING, policy_pointer(set, r->key),
+            tr_problem(set->ctx.problems, level, policy_pointer(set, r->key),
                        "this policy matches no method: for all of the service write \"%.*s.*\"",
                        (int)r->key.len, r->key.ptr);
         else
-            tr_problem(set->ctx.problems, TR_PROBLEM_WARNING, policy_pointer(set, r->key),
+            tr_problem(set->ctx.problems, level, policy_pointer(set, r->key),
                        "this policy matches no method that is served");
     }
 }

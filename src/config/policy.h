@@ -130,7 +130,8 @@ void tr_policy_each(struct tr_policy_set *set, void (*fn)(void *ctx, struct tr_p
 struct tr_span tr_policy_where(struct tr_policy_set *set, const struct tr_policy *policy,
                                const char *key);
 struct tr_cfg_service;
-/* Marks keys that matched no method as warnings; call after all were resolved. */
+/* Tells the keys that matched no method: an error where they would protect one. Call after all were
+ * resolved. */
 void tr_policy_report_unused(struct tr_policy_set *set, const struct tr_cfg_service *services,
                              uint32_t count);
 /* For check and explain: calls fn for each leaf of the effective policy: dotted key, JSON text of

@@ -130,6 +130,15 @@ def test_a_policy_named_like_a_service_is_told_how_to_mean_all_of_it(config):
     assert done.returncode == 0 and 'warning: /policies/test.v1.EverythingService: this policy matches no method: for all of the service write "test.v1.EverythingService.*"' in done.stdout
 
 
+@pytest.mark.parametrize("policy, level", [
+    ({"timeout": "1s"}, "warning"), ({"authentication": "none"}, "warning"), ({"ip": {"allow": ["10.0.0.0/8"]}}, "error"),
+    ({"authorization": {"scopes": ["a"]}}, "error"), ({"authentication": {"any_of": ["api_key"]}}, "error"),
+])
+def test_a_policy_that_should_protect_and_matches_nothing_is_an_error(config, policy, level):
+    done = run("check", "--config", config(policies={"test.v1.EverythingService.Misspelt": policy}))
+    assert done.returncode == (level == "error") and f"{level}: /policies/test.v1.EverythingService.Misspelt: this policy matches no method" in done.stdout
+
+
 @pytest.mark.parametrize("key, authentication, told", [
     (["claim:sub"], {"any_of": ["accounts"]}, None), (["claim:sub"], {"any_of": ["client_certificate"]}, "brings claims"), (["claim:sub"], "none", "brings claims"),
     (["consumer"], {"any_of": ["client_certificate"]}, None), (["consumer", "method"], {"all_of": ["accounts"]}, "brings a consumer"),
