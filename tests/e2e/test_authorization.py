@@ -181,12 +181,15 @@ def test_a_native_call_in_another_spelling_is_not_found(guarded, backend, issuer
 
 def test_a_method_may_ask_for_more_or_for_nothing(start, backend, issuer):
     c = config(backend, issuer, {"scopes": ["read"]}, methods={"Echo": {"scopes": ["write"]}, "Query": "none"})
-    c["policies"][METHOD + "Walk"] = {"authorization": {"claims": {"plan": "gold"}}}  # beside the inherited scope
+    c["policies"][METHOD + "Nothing"] = {"authorization": {"claims": {"plan": "gold"}}}  # beside the inherited scope
     with H1(start(c).port) as http:
         assert ask(http, issuer.bearer(scope="read")).status == 403
         assert ask(http, issuer.bearer(scope="write")).status == 200  # an array replaces what is inherited
         assert ask(http, issuer.bearer(), target="/test/v1/query").status == 200
         assert ask(http, target="/test/v1/query").status == 401
+        def nothing(**claims):
+            return ask(http, issuer.bearer(**claims), method="DELETE", target="/test/v1/nothing").status
+        assert (nothing(plan="gold"), nothing(scope="read"), nothing(scope="read", plan="gold")) == (403, 403, 200)
 
 
 def test_rights_without_identity_are_a_mistake(tmp_path, backend, issuer):
