@@ -117,7 +117,8 @@ static enum tr_err split_host(struct tr_span text, bool bracketed, struct tr_kv_
     if (host.len == 0 || host.len >= sizeof url->host)
         return tr_fail(st, TR_ERR_CONFIG, "the host is missing or too long");
     for (size_t i = 0; i < host.len; i++)
-        if (host.ptr[i] <= ' ' || host.ptr[i] > '~')
+        if (!tr_is_alpha(host.ptr[i]) && !tr_is_digit(host.ptr[i]) &&
+            !memchr(bracketed ? ":.%" : "-._", host.ptr[i], 3))
             return tr_fail(st, TR_ERR_CONFIG, "the host has a byte that no name has");
     memcpy(url->host, host.ptr, host.len);
     url->host[host.len] = 0;
