@@ -5,6 +5,7 @@
 #   layers   format, includes, libraries, banned functions, documents: those generated from tables, names, links, examples
 #   dev      gcc, debug: unit tests, corpora of the fuzz targets
 #   asan     clang, address and undefined: the same
+#   tidy     clang-tidy on src, as .clang-tidy has it
 #   tsan     clang, thread: unit tests of what threads share
 #   fuzz     every libFuzzer target for a fixed budget: the same 20,000 inputs in each run; FUZZ_SECONDS=N looks for new ones instead
 #   e2e      end-to-end tests against real gRPC servers, on the release build and on the ASan build
@@ -43,6 +44,12 @@ format() { # the whole tree, as .clang-format has it
 stage_layers() { format && python3 contrib/check-layers.py && generated && python3 contrib/check-docs.py --examples build/dev/src/gateway/transom; }
 stage_dev() { build dev && tests dev -LE e2e; }
 stage_asan() { build asan && tests asan -LE 'e2e|conformance'; }
+stage_tidy() { # build asan has what is generated
+    build asan || return 1
+    git ls-files 'src/*.c' | xargs -P "$jobs" -n 4 clang-tidy-14 --quiet -p build/asan >build/tidy.log 2>&1 && return 0
+    grep -E 'error:' build/tidy.log | sort -u | head -40
+    return 1
+}
 stage_tsan() { build tsan && tests tsan -R 'unit/(base|io|upstream|obs|filters/quota_local)'; }
 stage_fuzz() {
     build fuzz || return 1
@@ -86,7 +93,7 @@ stage_conformance() { build release && conformance/run.sh; }
 
 mkdir -p build
 stages=("$@")
-[ $# -gt 0 ] || stages=(layers dev asan tsan fuzz e2e conformance)
+[ $# -gt 0 ] || stages=(layers dev asan tidy tsan fuzz e2e conformance)
 for s in "${stages[@]}"; do
     t=$SECONDS
     echo "== $s"

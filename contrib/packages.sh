@@ -3,7 +3,7 @@
 set -euo pipefail
 build=(gcc libc6-dev cmake ninja-build pkg-config python3 libnghttp2-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler
        protobuf-compiler libjansson-dev libc-ares-dev libhiredis-dev libbrotli-dev libzstd-dev zlib1g-dev libssl-dev curl ca-certificates)
-check=("${build[@]}" clang clang-format libclang-rt-14-dev llvm libcmocka-dev python3-venv openssl nghttp2-client git xz-utils redis-server)
+check=("${build[@]}" clang clang-format clang-tidy libclang-rt-14-dev llvm libcmocka-dev python3-venv openssl nghttp2-client git xz-utils redis-server)
 bench=("${build[@]}" libcmocka-dev python3-venv openssl nghttp2-client nghttp2-proxy util-linux xz-utils)
 case "${1:-build}" in
 build) want=("${build[@]}") ;;
