@@ -158,6 +158,34 @@ static void cluster_fails_at_once_when_refused_and_recovers(void **state)
     w_fini(&w);
 }
 
+/* Tried again after 100 ms, 200, 400, ...: after t not more often than that allows. */
+static void cluster_backs_off_from_an_endpoint_that_is_down(void **state)
+{
+    (void)state;
+    w_init(&w);
+    struct backend *b = w_backend(&w, B_ECHO, 1);
+    struct timespec begin, now;
+    uint64_t ms = 0, most;
+    backend_stop(b);
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+    w_cluster(&w);
+    (void)w_call(&w, "x");
+    while (ms < 900) {
+        w_step(&w);
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        ms = (uint64_t)((now.tv_sec - begin.tv_sec) * 1000 +
+                        (now.tv_nsec - begin.tv_nsec) / 1000000);
+    }
+    most = 1;
+    for (uint64_t at = 100, delay = 100; at <= ms; at += delay) {
+        most++;
+        delay *= 2;
+    }
+    assert_in_range(tr_cluster_stats(w.cluster)->connects, 2, most);
+    assert_int_equal(w.calls[0].err, TR_ERR_UPSTREAM_CONNECT);
+    w_fini(&w);
+}
+
 static void cluster_fails_over(void **state)
 {
     (void)state;
@@ -407,6 +435,7 @@ int main(void)
         cmocka_unit_test(cluster_lives_with_one_connection),
         cmocka_unit_test(cluster_limits_active_and_pending),
         cmocka_unit_test(cluster_fails_at_once_when_refused_and_recovers),
+        cmocka_unit_test(cluster_backs_off_from_an_endpoint_that_is_down),
         cmocka_unit_test(cluster_fails_over),
         cmocka_unit_test(cluster_names_the_loss_of_a_connection),
         cmocka_unit_test(cluster_cancels),
