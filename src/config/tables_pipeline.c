@@ -146,7 +146,7 @@ const struct tr_keys tr_keys_policy_authorization = {"policies.*.authorization",
 
 static const struct tr_key policy_quota_keys[] = {
     {.name = "name", .type = TR_KEY_STRING, .offset = AT(tr_policy_quota, name), .doc = "Its name in headers and metrics; methods whose quotas have one name share the counter."},
-    {.name = "key", .type = TR_KEY_STRINGS, .offset = AT(tr_policy_quota, key), .default_text = "", .doc = "Whose counter: parts of \"claim:NAME\", \"consumer\", \"header:NAME\", \"client_address\", \"method\", \"constant:TEXT\"; empty: one for all."},
+    {.name = "key", .type = TR_KEY_STRINGS, .offset = AT(tr_policy_quota, key), .default_text = "", .doc = "Whose counter: parts of \"claim:NAME\", \"consumer\", \"header:NAME\", \"client_address\", \"client_network\" (of IPv6 the /64), \"method\", \"constant:TEXT\"; empty: one for all."},
     {.name = "limit", .type = TR_KEY_U32, .offset = AT(tr_policy_quota, limit), .min = 1, .max = 1000000000, .doc = "Requests in the window."},
     {.name = "window", .type = TR_KEY_DURATION, .offset = AT(tr_policy_quota, window), .min = 1 * MS, .max = 366 * 86400 * SECOND, .doc = "One request is earned each window/limit."},
     {.name = "burst", .type = TR_KEY_U32, .offset = AT(tr_policy_quota, burst), .default_text = "0", .min = 0, .max = 1000000000, .doc = "Requests at once from idle; 0: limit."},

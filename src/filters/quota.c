@@ -73,6 +73,8 @@ static struct tr_span value_of(struct tr_exchange *x, const struct tr_quota_part
         return tr_identity_consumer(x->identity);
     case TR_QUOTA_HEADER:
         return header_value(x, part->name);
+    case TR_QUOTA_CLIENT_NETWORK:
+        return tr_client_network_text(x);
     case TR_QUOTA_CLIENT_ADDRESS:
         return tr_client_addr_text(x);
     case TR_QUOTA_METHOD:

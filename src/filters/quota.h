@@ -25,6 +25,7 @@ enum tr_quota_part_kind {
     TR_QUOTA_CONSUMER,
     TR_QUOTA_HEADER,
     TR_QUOTA_CLIENT_ADDRESS,
+    TR_QUOTA_CLIENT_NETWORK, /* tr_ip_site */
     TR_QUOTA_METHOD,
     TR_QUOTA_CONSTANT,
     TR_QUOTA_TIER /* of the credential: in `tiers.from` alone */

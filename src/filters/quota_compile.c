@@ -48,6 +48,8 @@ static bool parse_part(struct compile *c, struct tr_span text, struct tr_quota_p
         ret->kind = TR_QUOTA_CONSUMER;
     } else if (tr_span_eq(text, TR_SPAN("client_address"))) {
         ret->kind = TR_QUOTA_CLIENT_ADDRESS;
+    } else if (tr_span_eq(text, TR_SPAN("client_network"))) {
+        ret->kind = TR_QUOTA_CLIENT_NETWORK;
     } else if (tr_span_eq(text, TR_SPAN("method"))) {
         ret->kind = TR_QUOTA_METHOD;
     } else {
@@ -193,7 +195,7 @@ static void parse_keys(struct compile *c, const struct tr_policy_quota *cfg, str
         } else {
             PROBLEM(c,
                     "\"%.*s\" is no part of a key: there are claim:NAME, consumer, header:NAME, "
-                    "client_address, method and constant:TEXT",
+                    "client_address, client_network, method and constant:TEXT",
                     (int)(text.len < 100 ? text.len : 100), text.ptr);
         }
     }

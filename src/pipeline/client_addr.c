@@ -52,3 +52,15 @@ struct tr_span tr_client_addr_text(struct tr_exchange *x)
     }
     return x->client_text;
 }
+
+struct tr_span tr_client_network_text(struct tr_exchange *x)
+{
+    const struct tr_ip *ip = tr_client_addr(x);
+    char *p = ip ? tr_arena_alloc(&x->hs->arena, TR_IP_TEXT_MAX) : NULL;
+    if (!p)
+        return TR_SPAN("");
+    struct tr_ip first = {.v4 = ip->v4};
+    struct tr_span site = tr_ip_site(ip);
+    memcpy(first.bytes, site.ptr, site.len);
+    return tr_ip_print(p, &first);
+}

@@ -17,6 +17,9 @@
 const struct tr_ip *tr_client_addr(struct tr_exchange *x);
 /* As text (RFC 5952); empty when there is none. */
 struct tr_span tr_client_addr_text(struct tr_exchange *x);
+/* An IPv4 address, or the /64 of an IPv6 one (tr_ip_site) as its first address; empty when there is
+ * none, or no memory. Made anew by each call. */
+struct tr_span tr_client_network_text(struct tr_exchange *x);
 
 /* The rule alone: hops > 0, headers of a request; ret_ip is untouched when no entry counts. */
 bool tr_client_addr_walk(const struct tr_headers *headers, uint32_t hops, struct tr_ip *ret_ip);

@@ -103,6 +103,15 @@ def test_client_address_is_the_trusted_one(start, connect, backend):
     assert seen == [200, 200, 429, 429]
 
 
+def test_client_network_is_an_ipv4_address_or_the_64_bits_of_an_ipv6_one(start, connect, backend):
+    config = one(backend.endpoint, quota(limit=1, key=["client_network"]))
+    config["trusted_hops"] = 1
+    http = connect(start(config))
+    def asked(ip):
+        return get(http, headers=[("x-forwarded-for", ip)]).status
+    assert [asked(ip) for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1")] == [200, 200, 429, 200, 429, 200]
+
+
 def test_tier_says_how_much(start, connect, backend):
     tiers = {"from": "header:x-plan", "gold": {"limit": 5}, "slow": {"limit": 1, "window": "7200s"}}
     gateway = start(one(backend.endpoint, quota(limit=2, key=["header:x-plan"], tiers=tiers)))
