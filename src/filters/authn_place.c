@@ -41,7 +41,7 @@ static struct tr_span query_value(struct tr_span query, struct tr_span name, str
 {
     while (query.ptr) {
         struct tr_span value = tr_span_cut(&query, '&'), key = tr_span_cut(&value, '=');
-        if (tr_span_eq(key, name))
+        if (tr_span_eq(decoded(key, arena), name))
             return value.ptr ? decoded(value, arena) : TR_SPAN("");
     }
     return TR_SPAN("");
