@@ -77,9 +77,10 @@ def test_whatever_is_not_serving_is_unhealthy(start, backends, health):
     c.close()
 
 
-def test_a_backend_without_the_service_counts_as_healthy(start, backends, client):
+@pytest.mark.parametrize("service", ["", "bookstore.v1.Bookstore"])
+def test_a_backend_without_the_service_counts_as_healthy(start, backends, client, service):
     servers = backends(2)
-    gateway = start(config([b.endpoint for b in servers]))
+    gateway = start(config([b.endpoint for b in servers], service=service))
     c = client(gateway)
     wait_until("they are asked", lambda: checks(gateway, "healthy") >= 6, 20)
     wait_until("both serve", lambda: len(served_by(c, servers)) == 2, 20)

@@ -542,6 +542,28 @@ def test_per_try_timeout_of_a_native_call(worlds):
         assert len(world.requests) == 3
 
 
+def test_an_answer_that_began_before_the_request_ended_is_not_timed(worlds):
+    world = worlds(retry={"per_try_timeout": "400ms"})
+
+    def slow(conn, stream_id, request):
+        time.sleep(1)
+        conn.data(stream_id, frame(b""))
+        conn.trailers(stream_id)
+    world.fails_first(9, slow)
+    begun = threading.Event()
+    world.early = lambda conn, stream_id, request: (conn.headers(stream_id), begun.set())
+    body = frame(message("FailRequest", message="x").SerializeToString())
+    with H2(world.gateway.port, timeout=25) as http:
+        stream = http.start("POST", f"/{SERVICE}/FailIdempotent", [("content-type", "application/grpc"), ("te", "trailers")], end=False)
+        wait_until("its head is on its way back", begun.is_set, 20)
+        world.gateway.metrics()  # the gateway has had a turn since; nothing tells of the head, which waits for a message
+        time.sleep(0.1)
+        stream.send(body, end=True)
+        r = stream.finish(25)
+    assert r.status == 200 and (r.trailer("grpc-status") or r.header("grpc-status")) == "0", r
+    assert len(world.requests) == 1 and world.gateway.metric("transom_upstream_try_timeouts_total", upstream="main") == 0
+
+
 def test_an_answer_that_has_begun_is_not_timed(worlds):
     world = worlds(retry={"per_try_timeout": "1s"})
     go = threading.Event()

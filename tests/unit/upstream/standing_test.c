@@ -159,6 +159,27 @@ static void breaker_does_not_count_hasty_clients(void **state)
     assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 2);
 }
 
+/* Of a client that does not finish its request; but what the backend does not read is its affair.
+ */
+static void breaker_does_not_count_what_waits_for_the_client(void **state)
+{
+    (void)state;
+    world_of(B_HOLD, 1);
+    w.conf.breaker = &breaker;
+    w_cluster(&w);
+    cancel(held_call()); /* connected */
+    for (unsigned i = 0; i < 9; i++) {
+        struct test_call *tc = w_call_prepare(&w, "half of it");
+        assert_int_equal(tr_ucall_start(&tc->call, w.cluster), TR_OK);
+        tr_ucall_commit(&tc->call, false);
+        if (i < 6)
+            turn_until(tc->call.req_pos == tc->req.len);
+        assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 0);
+        fail_by_deadline(tc);
+    }
+    assert_int_equal(tr_upstream_state(&w.upstream, 0).breaker, 2);
+}
+
 /* The time of a stream is over: that it began says that the backend works. */
 static void breaker_does_not_count_streams_whose_time_is_over(void **state)
 {
@@ -565,6 +586,7 @@ int main(void)
         TEST(breaker_counts_our_deadline_and_no_cancel),
         TEST(breaker_takes_the_first_report_of_an_attempt),
         TEST(breaker_does_not_count_hasty_clients),
+        TEST(breaker_does_not_count_what_waits_for_the_client),
         TEST(breaker_does_not_count_streams_whose_time_is_over),
         TEST(breaker_counts_unary_answers_without_a_message),
         TEST(breaker_counts_resets),
