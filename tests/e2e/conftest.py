@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import sys
 from pathlib import Path
 
@@ -18,6 +19,21 @@ CLIENTS = {"h1": H1, "h2": H2}
 def pytest_configure(config):
     if not BINARY.exists():
         pytest.exit(f"{BINARY} is not built; set TRANSOM_BUILD to the build directory", returncode=2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collections_between_tests():
+    """protobuf's extension (7.36.2) crashes when the collector starts inside one of its calls, on a thread of a backend."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collect_after_each_module(collections_between_tests):
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -389,7 +389,8 @@ def test_discovery_that_says_something_else_is_a_failure(serve, discovered, conn
     issuer.document = change
     gateway = serve(issuer, jwks=jwks)
     assert get(connect(gateway), issuer.bearer()).status == 503
-    assert issuer.fetches() == 0 and told in gateway.stderr
+    wait_until("the log tells it", lambda: told in gateway.stderr, PATIENCE)
+    assert issuer.fetches() == 0
 
 
 def test_keys_that_moved_are_found_by_the_document(serve, discovered, connect):
