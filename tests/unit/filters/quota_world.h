@@ -146,7 +146,7 @@ static inline int stop(void **state)
 #define NEEDS_REDIS()                                                                              \
     do {                                                                                           \
         if (!redis_is_here())                                                                      \
-            skip();                                                                                \
+            skip(); /* redis-server is not installed */                                            \
     } while (0)
 
 #define BARE(name) cmocka_unit_test_setup_teardown(name, start_bare, stop)
