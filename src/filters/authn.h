@@ -4,7 +4,8 @@
  * client certificates one each; a request *shows* it or does not.
  *
  * authn_compile.c reads the configuration, authn_place.c finds what is shown, authn_decide.c says
- * what follows for the request, authn.c is the filter, authn_explain.c tells it without a request.
+ * what follows for the request, authn_judge.c asks for it, authn.c is the filter, authn_explain.c
+ * tells it without a request.
  */
 #ifndef TR_FILTERS_AUTHN_H
 #define TR_FILTERS_AUTHN_H

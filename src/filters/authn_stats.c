@@ -76,7 +76,9 @@ void tr_authn_metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *c
         TR_SPAN_INIT("refused"), TR_SPAN_INIT("limited")};
     static const struct tr_span cache_names[3] = {TR_SPAN_INIT("hit"), TR_SPAN_INIT("miss"),
                                                   TR_SPAN_INIT("evicted")};
-    uint64_t outcomes[TR_AUTHN_OUTCOME__COUNT] = {0}, cache[3] = {0};
+    static const struct tr_span unseen_names[2] = {TR_SPAN_INIT("end_of_turn"),
+                                                   TR_SPAN_INIT("at_once")};
+    uint64_t outcomes[TR_AUTHN_OUTCOME__COUNT] = {0}, cache[3] = {0}, unseen[2] = {0};
     (void)snap;
     if (!control)
         return;
@@ -85,14 +87,18 @@ void tr_authn_metrics(struct tr_expo *e, const struct tr_snapshot *snap, void *c
         const struct tr_authn_worker *w = workers[k];
         for (unsigned i = 0; w && i < TR_AUTHN_OUTCOME__COUNT; i++)
             outcomes[i] += tr_count_load(&w->outcomes[i]);
-        cache[0] += w ? tr_count_load(&w->cache.hits) : 0;
-        cache[1] += w ? tr_count_load(&w->cache.misses) : 0;
+        cache[0] += w ? tr_count_load(&w->cache_hits) : 0;
+        cache[1] += w ? tr_count_load(&w->cache_misses) : 0;
         cache[2] += w ? tr_count_load(&w->cache.evicted) : 0;
+        unseen[0] += w ? tr_count_load(&w->postponed) : 0;
+        unseen[1] += w ? tr_count_load(&w->at_once) : 0;
     }
     for (unsigned i = 0; i < TR_AUTHN_OUTCOME__COUNT; i++)
         tr_expo_u64(e, TR_METRIC_AUTH_REQUESTS, &outcome_names[i], outcomes[i]);
     api_key_reads(e, control);
     for (unsigned i = 0; i < 3; i++)
         tr_expo_u64(e, TR_METRIC_JWT_CACHE, &cache_names[i], cache[i]);
+    for (unsigned i = 0; i < 2; i++)
+        tr_expo_u64(e, TR_METRIC_JWT_UNSEEN, &unseen_names[i], unseen[i]);
     fetches(e, conf, control);
 }

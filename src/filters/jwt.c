@@ -4,8 +4,7 @@
 #include "filters/jwt_claims.h"
 #include "filters/jwt_json.h"
 
-/* What a part of a token of the greatest size decodes to, at most. */
-#define PART_BYTES (TR_JWT_TOKEN_MAX / 4 * 3 + 4)
+#define PART_BYTES TR_JWT_PAYLOAD_MAX /* what a part of a token decodes to, at most */
 
 /* ---- results --------------------------------------------------------------------------------- */
 
@@ -77,17 +76,10 @@ static enum tr_jwt_result split(struct tr_span token, struct parts *ret)
 
 /* ---- the header ------------------------------------------------------------------------------ */
 
-struct header {
-    bool has_alg, alg_known, has_kid, has_crit;
-    enum tr_jwa alg;
-    size_t kid_len;
-    char kid[TR_JWKS_KID_MAX];
-};
-
 enum member { OTHER, ALG, KID, CRIT };
 
 /* The value of a member; others than these, embedded keys among them, are not looked at. */
-static bool header_member(struct header *h, enum member name, enum tr_json_tok tok,
+static bool header_member(struct tr_jws_header *h, enum member name, enum tr_json_tok tok,
                           struct tr_span text)
 {
     if (name == CRIT)
@@ -101,7 +93,7 @@ static bool header_member(struct header *h, enum member name, enum tr_json_tok t
         if (tok != TR_JSON_STRING || text.len > sizeof h->kid)
             return false;
         h->has_kid = true;
-        h->kid_len = text.len;
+        h->kid_len = (uint32_t)text.len;
         memcpy(h->kid, text.ptr, text.len);
     }
     return true;
@@ -115,7 +107,7 @@ static enum member header_name(struct tr_span name)
                                                : OTHER;
 }
 
-static enum tr_jwt_result read_header(struct tr_jwt_json *r, struct header *h)
+static enum tr_jwt_result read_header(struct tr_jwt_json *r, struct tr_jws_header *h)
 {
     enum member name = OTHER; /* of the value to come, when the header's own object has it */
     if (tr_jwt_json_next(r) != TR_JSON_OBJ_BEGIN)
@@ -132,13 +124,13 @@ static enum tr_jwt_result read_header(struct tr_jwt_json *r, struct header *h)
     }
 }
 
-static enum tr_jwt_result take_header(const struct parts *p, char room[PART_BYTES],
-                                      struct header *h)
+static enum tr_jwt_result take_header(struct tr_span text, char room[PART_BYTES],
+                                      struct tr_jws_header *h)
 {
     struct tr_jwt_json r;
     size_t len;
-    memset(h, 0, offsetof(struct header, kid));
-    if (!tr_jwt_base64url(room, p->header, &len))
+    memset(h, 0, offsetof(struct tr_jws_header, kid));
+    if (!tr_jwt_base64url(room, text, &len))
         return TR_JWT_MALFORMED;
     tr_jwt_json_begin(&r, tr_span(room, len), TR_JWT_MALFORMED);
     enum tr_jwt_result result = read_header(&r, h);
@@ -146,41 +138,67 @@ static enum tr_jwt_result take_header(const struct parts *p, char room[PART_BYTE
     return result;
 }
 
+/* The same, or what is known of the same bytes. */
+static enum tr_jwt_result recall_header(struct tr_jwt_memo *memo, struct tr_span text,
+                                        char room[PART_BYTES])
+{
+    if (memo->len && tr_span_eq(text, tr_span(memo->text, memo->len)))
+        return TR_JWT_OK;
+    enum tr_jwt_result result = take_header(text, room, &memo->header);
+    memo->len = 0;
+    if (!result && text.len <= sizeof memo->text) {
+        memcpy(memo->text, text.ptr, text.len);
+        memo->len = (uint32_t)text.len;
+    }
+    return result;
+}
+
 /* ---- the signature --------------------------------------------------------------------------- */
 
-static enum tr_jwt_result check_header(const struct header *h, uint32_t algorithms)
+static enum tr_jwt_result check_header(const struct tr_jws_header *h, uint32_t algorithms)
 {
     if (h->has_crit)
         return TR_JWT_CRIT;
     return h->alg_known && (algorithms & TR_JWA_BIT(h->alg)) ? TR_JWT_OK : TR_JWT_ALGORITHM;
 }
 
-static enum tr_jwt_result check_signature(const struct parts *p, const struct header *h,
-                                          uint32_t algorithms, const struct tr_jwks *keys)
+static enum tr_jwt_result check_signature(const struct tr_jwt_opened *o, const struct tr_jwks *keys)
 {
     char signature[TR_JWT_SIGNATURE_MAX + 4];
     const struct tr_jwt_key *tries[TR_JWKS_TRIES_MAX];
     size_t len;
     bool known;
-    enum tr_jwt_result result = check_header(h, algorithms);
-    if (result)
-        return result;
-    uint32_t n = tr_jwks_find(keys, h->has_kid, tr_span(h->kid, h->kid_len), h->alg, tries, &known);
+    uint32_t n = tr_jwks_find(keys, o->has_kid, tr_span(o->kid, o->kid_len), o->alg, tries, &known);
     if (tr_jwks_is_secret(keys))
         known = true; /* a secret has no name, and there is none to fetch */
     if (!n)
         return known ? TR_JWT_ALGORITHM : TR_JWT_NO_KEY;
-    if (p->signature.len > TR_JWT_SIGNATURE_MAX / 3 * 4 + 2)
+    if (o->signature.len > TR_JWT_SIGNATURE_MAX / 3 * 4 + 2)
         return TR_JWT_SIGNATURE;
-    if (!tr_jwt_base64url(signature, p->signature, &len))
+    if (!tr_jwt_base64url(signature, o->signature, &len))
         return TR_JWT_MALFORMED;
     for (uint32_t i = 0; i < n; i++) {
         enum tr_jwt_verdict v =
-            tr_jwt_key_verify(tries[i], h->alg, p->input, tr_span(signature, len));
+            tr_jwt_key_verify(tries[i], o->alg, o->input, tr_span(signature, len));
         if (v != TR_JWT_VERDICT_BAD)
             return v == TR_JWT_VERDICT_GOOD ? TR_JWT_OK : TR_JWT_NOMEM;
     }
     return known ? TR_JWT_SIGNATURE : TR_JWT_NO_KEY;
+}
+
+/* What check_signature needs to know. */
+static void keep(struct tr_jwt_opened *o, struct tr_span token, const struct parts *p,
+                 const struct tr_jws_header *h)
+{
+    o->token = token;
+    o->input = p->input;
+    o->signature = p->signature;
+    o->alg = h->alg;
+    o->after = TR_JWT_OK;
+    o->jwt = NULL;
+    o->has_kid = h->has_kid;
+    o->kid_len = h->kid_len;
+    memcpy(o->kid, h->kid, h->kid_len);
 }
 
 enum tr_jwt_result tr_jws_verify(struct tr_span token, uint32_t algorithms,
@@ -188,63 +206,92 @@ enum tr_jwt_result tr_jws_verify(struct tr_span token, uint32_t algorithms,
 {
     char room[PART_BYTES];
     struct parts p;
-    struct header h;
+    struct tr_jws_header h;
+    struct tr_jwt_opened o;
     size_t len;
     enum tr_jwt_result result = split(token, &p);
     if (!result)
-        result = take_header(&p, room, &h);
+        result = take_header(p.header, room, &h);
     if (!result && !tr_jwt_base64url(room, p.payload, &len))
         result = TR_JWT_MALFORMED;
-    return result ? result : check_signature(&p, &h, algorithms, keys);
+    if (!result)
+        result = check_header(&h, algorithms);
+    if (result)
+        return result;
+    keep(&o, token, &p, &h);
+    return check_signature(&o, keys);
 }
 
 /* ---- the token ------------------------------------------------------------------------------- */
 
-/* All that is said before the signature; *ret_payload stands in room. */
-static enum tr_jwt_result open_token(struct tr_span token, const struct tr_jwt_rules *rules,
-                                     char room[PART_BYTES], struct parts *p, struct header *h,
-                                     struct tr_jwt_claims_walk *w, struct tr_span *ret_payload)
+enum tr_jwt_result tr_jwt_open(struct tr_span token, const struct tr_jwt_rules *rules,
+                               int64_t now_s, struct tr_jwt_memo *memo, struct tr_jwt_opened *ret)
 {
+    char room[PART_BYTES];
+    struct parts p;
+    struct tr_jwt_claims_walk w;
     size_t len;
-    enum tr_jwt_result result = split(token, p);
+    enum tr_jwt_result result = split(token, &p);
     if (!result)
-        result = take_header(p, room, h);
+        result = recall_header(memo, p.header, room);
     if (result)
         return result;
-    if (!tr_jwt_base64url(room, p->payload, &len))
+    if (!tr_jwt_base64url(room, p.payload, &len))
         return TR_JWT_MALFORMED;
-    *ret_payload = tr_span(room, len);
-    return tr_jwt_claims_measure(w, *ret_payload, rules);
+    result = tr_jwt_claims_read(&w, tr_span(room, len), rules);
+    if (!result)
+        result = check_header(&memo->header, rules->algorithms);
+    if (result)
+        return result;
+    keep(ret, token, &p, &memo->header);
+    ret->after = tr_jwt_claims_judge(&w, now_s);
+    if (!ret->after)
+        ret->after = tr_jwt_claims_make(&w, token, &ret->jwt);
+    return TR_JWT_OK;
+}
+
+void tr_jwt_drop(struct tr_jwt_opened *opened)
+{
+    tr_jwt_unref(opened->jwt);
+    opened->jwt = NULL;
+}
+
+enum tr_jwt_result tr_jwt_close(struct tr_jwt_opened *opened, const struct tr_jwks *keys,
+                                struct tr_jwt **ret_jwt)
+{
+    enum tr_jwt_result result = check_signature(opened, keys);
+    if (!result)
+        result = opened->after;
+    if (result) {
+        tr_jwt_drop(opened);
+        return result;
+    }
+    *ret_jwt = opened->jwt;
+    opened->jwt = NULL;
+    return TR_JWT_OK;
 }
 
 enum tr_jwt_result tr_jwt_verify(struct tr_span token, const struct tr_jwt_rules *rules,
                                  const struct tr_jwks *keys, int64_t now_s, struct tr_jwt **ret_jwt)
 {
-    char room[PART_BYTES];
-    struct parts p;
-    struct header h;
-    struct tr_jwt_claims_walk w;
-    struct tr_span payload;
-    enum tr_jwt_result result = open_token(token, rules, room, &p, &h, &w, &payload);
-    if (!result)
-        result = check_signature(&p, &h, rules->algorithms, keys);
-    if (!result)
-        result = tr_jwt_claims_judge(&w, now_s);
-    return result ? result : tr_jwt_claims_make(&w, payload, token, ret_jwt);
+    struct tr_jwt_opened o;
+    struct tr_jwt_memo memo;
+    memo.len = 0;
+    enum tr_jwt_result result = tr_jwt_open(token, rules, now_s, &memo, &o);
+    return result ? result : tr_jwt_close(&o, keys, ret_jwt);
 }
 
 enum tr_jwt_result tr_jwt_peek(struct tr_span token, const struct tr_jwt_rules *rules,
                                int64_t now_s)
 {
-    char room[PART_BYTES];
-    struct parts p;
-    struct header h;
-    struct tr_jwt_claims_walk w;
-    struct tr_span payload;
-    enum tr_jwt_result result = open_token(token, rules, room, &p, &h, &w, &payload);
-    if (!result)
-        result = check_header(&h, rules->algorithms);
-    return result ? result : tr_jwt_claims_judge(&w, now_s);
+    struct tr_jwt_opened o;
+    struct tr_jwt_memo memo;
+    memo.len = 0;
+    enum tr_jwt_result result = tr_jwt_open(token, rules, now_s, &memo, &o);
+    if (result)
+        return result;
+    tr_jwt_drop(&o);
+    return o.after;
 }
 
 void tr_jwt_unref(struct tr_jwt *jwt)

@@ -89,7 +89,46 @@ struct tr_jwt {
 /* The text of claims may have any character, line breaks and NUL included: whoever puts it into
  * headers looks first. */
 
-/* The whole judgement. `now_s` is unix time. *ret_jwt is set with OK, with one reference. */
+/* What a header says (RFC 7515 §4.1) of what is looked at. */
+struct tr_jws_header {
+    bool has_alg, alg_known, has_kid, has_crit;
+    enum tr_jwa alg;
+    uint32_t kid_len;
+    char kid[TR_JWKS_KID_MAX];
+};
+
+#define TR_JWT_MEMO_BYTES 512
+
+/* The last header that was read: tokens of one key have the same. Its owner sets len to 0. */
+struct tr_jwt_memo {
+    uint32_t len; /* of text; 0: nothing is known */
+    struct tr_jws_header header;
+    char text[TR_JWT_MEMO_BYTES]; /* in base64url */
+};
+
+/* A token that is read and not yet verified: spans are of its bytes. */
+struct tr_jwt_opened {
+    struct tr_span token;
+    struct tr_span input, signature; /* what is signed; the signature in base64url */
+    enum tr_jwa alg;
+    enum tr_jwt_result after; /* what it is when its signature is right */
+    struct tr_jwt *jwt;       /* when that is OK; nobody may look into it yet */
+    bool has_kid;
+    uint32_t kid_len;
+    char kid[TR_JWKS_KID_MAX];
+};
+
+/* All but the signature. `now_s` is unix time. OK: that is left to be decided, by tr_jwt_close or
+ * not at all, by tr_jwt_drop; else *ret holds nothing. */
+enum tr_jwt_result tr_jwt_open(struct tr_span token, const struct tr_jwt_rules *rules,
+                               int64_t now_s, struct tr_jwt_memo *memo,
+                               struct tr_jwt_opened *ret) TR_MUST_USE;
+/* The signature, and with it the judgement; of *opened nothing is left. *ret_jwt is set with OK,
+ * with one reference. */
+enum tr_jwt_result tr_jwt_close(struct tr_jwt_opened *opened, const struct tr_jwks *keys,
+                                struct tr_jwt **ret_jwt) TR_MUST_USE;
+void tr_jwt_drop(struct tr_jwt_opened *opened);
+/* Both at once. */
 enum tr_jwt_result tr_jwt_verify(struct tr_span token, const struct tr_jwt_rules *rules,
                                  const struct tr_jwks *keys, int64_t now_s,
                                  struct tr_jwt **ret_jwt) TR_MUST_USE;

@@ -6,10 +6,10 @@
 #define TAIL_BYTES 32
 
 /* The end of a token is its signature, as random as a hash of all of it would be. */
-static uint64_t hash(const struct tr_jwt_cache *cache, uint32_t provider, struct tr_span token)
+static uint64_t hash(const struct tr_jwt_cache *cache, struct tr_span token)
 {
     size_t n = token.len < TAIL_BYTES ? token.len : TAIL_BYTES;
-    return tr_span_hash(tr_span_from(token, token.len - n), cache->seed + provider);
+    return tr_span_hash(tr_span_from(token, token.len - n), cache->seed);
 }
 
 enum tr_err tr_jwt_cache_init(struct tr_jwt_cache *cache, uint32_t max_entries, size_t max_bytes,
@@ -74,12 +74,11 @@ struct tr_jwt *tr_jwt_cache_get(struct tr_jwt_cache *cache, uint32_t provider, s
 {
     struct tr_jwt *jwt = NULL;
     if (cache->max_entries)
-        jwt = find(cache, provider, token, hash(cache, provider, token));
+        jwt = find(cache, provider, token, hash(cache, token));
     if (jwt && (jwt->generation != generation || now_s >= jwt->valid_until_s)) {
         remove_entry(cache, jwt);
         jwt = NULL;
     }
-    tr_count(jwt ? &cache->hits : &cache->misses);
     if (!jwt)
         return NULL;
     if (cache->idle.prev != &jwt->node) {
@@ -89,12 +88,26 @@ struct tr_jwt *tr_jwt_cache_get(struct tr_jwt_cache *cache, uint32_t provider, s
     return tr_jwt_ref(jwt);
 }
 
+bool tr_jwt_cache_issuer(const struct tr_jwt_cache *cache, struct tr_span token,
+                         struct tr_span *ret_issuer)
+{
+    if (!cache->max_entries)
+        return false;
+    uint64_t h = hash(cache, token);
+    const struct tr_jwt *jwt = cache->buckets[h & cache->mask];
+    while (jwt && (jwt->hash != h || !tr_span_eq(jwt->token, token)))
+        jwt = jwt->next;
+    if (jwt)
+        *ret_issuer = jwt->issuer;
+    return jwt != NULL;
+}
+
 void tr_jwt_cache_put(struct tr_jwt_cache *cache, uint32_t provider, uint64_t generation,
                       struct tr_jwt *jwt)
 {
     if (!cache->max_entries || jwt->generation || jwt->bytes > cache->max_bytes)
         return;
-    uint64_t h = hash(cache, provider, jwt->token);
+    uint64_t h = hash(cache, jwt->token);
     struct tr_jwt *old = find(cache, provider, jwt->token, h);
     if (old)
         remove_entry(cache, old);

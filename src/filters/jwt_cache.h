@@ -25,7 +25,6 @@ struct tr_jwt_cache {
     struct tr_list idle; /* tr_jwt.node, the idlest first */
     /* Counters: read with relaxed loads by other threads. */
     uint64_t entries, bytes; /* now */
-    uint64_t hits, misses;   /* a token that had expired, or whose keys were replaced, is a miss */
     uint64_t evicted;        /* still good, gone for want of room */
 };
 
@@ -38,6 +37,10 @@ void tr_jwt_cache_fini(struct tr_jwt_cache *cache);
 /* NULL: not there. Else the verified token with one more reference, which is the caller's. */
 struct tr_jwt *tr_jwt_cache_get(struct tr_jwt_cache *cache, uint32_t provider, struct tr_span token,
                                 uint64_t generation, int64_t now_s);
+/* The issuer of a token that is there for any provider, whether its keys and its time still hold;
+ * false: it is there for none. The span lives as long as its entry. */
+bool tr_jwt_cache_issuer(const struct tr_jwt_cache *cache, struct tr_span token,
+                         struct tr_span *ret_issuer);
 /* Remembers `jwt`, verified with the set of this generation (the caller keeps its reference); one
  * that is there for the same token is replaced. A token larger than the whole cache, or one that is
  * in a cache already, is left alone. */

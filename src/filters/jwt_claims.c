@@ -101,40 +101,32 @@ static void name_member(struct tr_jwt_claims_walk *w)
     w->name_len = at + key.len;
 }
 
-static struct tr_span keep_text(struct tr_jwt_claims_walk *w, struct tr_span s)
+static struct tr_jwt_slice keep_text(struct tr_jwt_claims_walk *w, struct tr_span s)
 {
-    char *at = w->text_at;
-    memcpy(at, s.ptr, s.len);
-    w->text_at += s.len;
-    return tr_span(at, s.len);
+    struct tr_jwt_slice at = {(uint16_t)w->text_len, (uint16_t)s.len};
+    TR_DCHECK(s.len <= sizeof w->text - w->text_len);
+    memcpy(w->text + w->text_len, s.ptr, s.len);
+    w->text_len += (uint32_t)s.len;
+    return at;
 }
 
-/* Counts the claim of the member at hand, or writes it. Claims of the top level go first whatever
- * their order, so that an object with many members cannot push `sub` out. */
-static enum tr_jwt_result begin_claim(struct tr_jwt_claims_walk *w)
+static struct tr_span text_of(const struct tr_jwt_claims_walk *w, struct tr_jwt_slice s)
+{
+    return tr_span(w->text + s.at, s.len);
+}
+
+static void begin_claim(struct tr_jwt_claims_walk *w)
 {
     bool top = w->level == 1;
-    w->kept = false;
-    if (w->name_long)
-        return TR_JWT_OK;
-    if (!w->writing) {
-        uint32_t *count = top ? &w->top : &w->nested;
-        w->kept = *count < TR_JWT_CLAIMS_MAX;
-        *count += w->kept;
-        w->text_bytes += w->kept ? w->name_len : 0;
-        return TR_JWT_OK;
-    }
-    uint32_t *count = top ? &w->kept_top : &w->kept_nested;
-    if (*count == (top ? w->top : TR_JWT_CLAIMS_MAX - w->top))
-        return TR_JWT_OK;
-    struct tr_span name = tr_span(w->name, w->name_len);
-    for (struct tr_claim *c = w->items; c < w->item; c++)
-        if (tr_span_eq(c->name, name)) /* "a.b" beside {"a": {"b": ...}} */
-            return TR_JWT_CLAIMS;
+    uint32_t *count = top ? &w->top : &w->nested;
+    w->kept = !w->name_long && *count < TR_JWT_CLAIMS_MAX;
+    if (!w->kept)
+        return;
+    w->found[w->top + w->nested] =
+        (struct tr_jwt_found){.name = keep_text(w, tr_span(w->name, w->name_len)),
+                              .first = (uint16_t)w->values,
+                              .top = top};
     ++*count;
-    w->kept = true;
-    *w->item++ = (struct tr_claim){keep_text(w, name), w->value_at, 0};
-    return TR_JWT_OK;
 }
 
 static void add_value(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
@@ -144,16 +136,12 @@ static void add_value(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
                                                  : w->r.scan.text;
     if (!w->kept || tok == TR_JSON_NULL)
         return;
-    if (w->writing) {
-        *w->value_at++ = keep_text(w, text);
-        w->item[-1].count++;
-    } else {
-        w->values++;
-        w->text_bytes += text.len;
-    }
+    TR_DCHECK(w->values < TR_JWT_VALUES_MAX);
+    w->value[w->values++] = keep_text(w, text);
+    w->found[w->top + w->nested - 1].count++;
 }
 
-static enum tr_jwt_result begin_container(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
+static void begin_container(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
 {
     uint32_t depth = w->r.scan.depth;
     if (w->array_depth ||
@@ -164,9 +152,8 @@ static enum tr_jwt_result begin_container(struct tr_jwt_claims_walk *w, enum tr_
         w->prefix_len[depth] = w->name_len;
     } else {
         w->array_depth = depth;
-        return begin_claim(w);
+        begin_claim(w);
     }
-    return TR_JWT_OK;
 }
 
 static void end_container(struct tr_jwt_claims_walk *w)
@@ -180,28 +167,26 @@ static void end_container(struct tr_jwt_claims_walk *w)
         w->level = ended - 1;
 }
 
-static enum tr_jwt_result take(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
+static void take(struct tr_jwt_claims_walk *w, enum tr_json_tok tok)
 {
-    enum tr_jwt_result result = TR_JWT_OK;
     if (tok == TR_JSON_OBJ_END || tok == TR_JSON_ARR_END) {
         end_container(w);
-        return TR_JWT_OK;
+        return;
     }
     if (w->skip_depth)
-        return TR_JWT_OK;
+        return;
     if (tok == TR_JSON_KEY) {
         name_member(w);
-        return TR_JWT_OK;
+        return;
     }
-    if (!w->writing)
-        note(w, tok);
-    if (tok == TR_JSON_OBJ_BEGIN || tok == TR_JSON_ARR_BEGIN)
-        return begin_container(w, tok);
+    note(w, tok);
+    if (tok == TR_JSON_OBJ_BEGIN || tok == TR_JSON_ARR_BEGIN) {
+        begin_container(w, tok);
+        return;
+    }
     if (!w->array_depth && tok != TR_JSON_NULL)
-        result = begin_claim(w);
-    if (!result)
-        add_value(w, tok);
-    return result;
+        begin_claim(w);
+    add_value(w, tok);
 }
 
 static enum tr_jwt_result walk(struct tr_jwt_claims_walk *w, struct tr_span payload)
@@ -218,7 +203,7 @@ static enum tr_jwt_result walk(struct tr_jwt_claims_walk *w, struct tr_span payl
         if (tok == TR_JSON_ERROR)
             result = w->r.fault;
         else if (tok != TR_JSON_END)
-            result = take(w, tok);
+            take(w, tok);
     }
     if (result && w->r.fault)
         result = w->r.fault;
@@ -226,17 +211,15 @@ static enum tr_jwt_result walk(struct tr_jwt_claims_walk *w, struct tr_span payl
     return result;
 }
 
-/* ---- the two walks --------------------------------------------------------------------------- */
+/* ---- the walk, and what follows -------------------------------------------------------------- */
 
-enum tr_jwt_result tr_jwt_claims_measure(struct tr_jwt_claims_walk *w, struct tr_span payload,
-                                         const struct tr_jwt_rules *rules)
+enum tr_jwt_result tr_jwt_claims_read(struct tr_jwt_claims_walk *w, struct tr_span payload,
+                                      const struct tr_jwt_rules *rules)
 {
     w->rules = rules;
     w->iss_right = w->aud_there = w->aud_right = w->exp_there = w->nbf_there = w->wrong = false;
     w->exp = w->nbf = 0;
-    w->top = w->nested = w->values = w->scopes = 0;
-    w->text_bytes = 0;
-    w->writing = false;
+    w->top = w->nested = w->values = w->scopes = w->text_len = 0;
     enum tr_jwt_result result = walk(w, payload);
     if (!result && !w->iss_right)
         result = TR_JWT_ISSUER;
@@ -280,38 +263,60 @@ static size_t round8(size_t n)
     return (n + 7) & ~(size_t)7;
 }
 
-/* tr_jwt | claims | values | scopes | token | text */
-enum tr_jwt_result tr_jwt_claims_make(struct tr_jwt_claims_walk *w, struct tr_span payload,
-                                      struct tr_span token, struct tr_jwt **ret)
+/* Two claims may have one name: "a.b" beside {"a": {"b": ...}}. */
+static bool is_repeated(const struct tr_claim *items, uint32_t count, struct tr_span name)
 {
-    uint32_t claims = w->top + w->nested;
-    if (claims > TR_JWT_CLAIMS_MAX)
-        claims = TR_JWT_CLAIMS_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        if (tr_span_eq(items[i].name, name))
+            return true;
+    return false;
+}
+
+/* Claims of the top level go first whatever their order, so that an object with many members cannot
+ * push `sub` out. CLAIMS: two have one name. */
+static enum tr_jwt_result fill(const struct tr_jwt_claims_walk *w, struct tr_claim *items,
+                               struct tr_span *values, const char *text, uint32_t *ret_count)
+{
+    uint32_t count = 0, nested = 0;
+    for (uint32_t i = 0; i < w->values; i++)
+        values[i] = tr_span(text + w->value[i].at, w->value[i].len);
+    for (uint32_t i = 0; i < w->top + w->nested; i++) {
+        const struct tr_jwt_found *f = &w->found[i];
+        if (!f->top && nested++ >= TR_JWT_CLAIMS_MAX - w->top)
+            continue;
+        if (is_repeated(items, count, text_of(w, f->name)))
+            return TR_JWT_CLAIMS;
+        items[count++] =
+            (struct tr_claim){tr_span(text + f->name.at, f->name.len), values + f->first, f->count};
+    }
+    *ret_count = count;
+    return TR_JWT_OK;
+}
+
+/* tr_jwt | claims | values | scopes | token | text */
+enum tr_jwt_result tr_jwt_claims_make(const struct tr_jwt_claims_walk *w, struct tr_span token,
+                                      struct tr_jwt **ret)
+{
     size_t items_at = round8(sizeof(struct tr_jwt));
-    size_t values_at = items_at + claims * sizeof(struct tr_claim);
+    size_t values_at = items_at + (w->top + w->nested) * sizeof(struct tr_claim);
     size_t scopes_at = values_at + w->values * sizeof(struct tr_span);
     size_t token_at = scopes_at + w->scopes * sizeof(struct tr_span);
-    size_t bytes = token_at + token.len + w->text_bytes;
-    struct tr_jwt *jwt = tr_malloc(bytes);
-    if (!jwt)
+    size_t text_at = token_at + token.len, bytes = text_at + w->text_len;
+    char *block = tr_malloc(bytes);
+    if (!block)
         return TR_JWT_NOMEM;
-    memset(jwt, 0, sizeof *jwt);
-    char *block = (char *)jwt;
+    struct tr_jwt *jwt = (struct tr_jwt *)(void *)block;
+    struct tr_claim *items = (struct tr_claim *)(void *)(block + items_at);
+    struct tr_span *scopes = (struct tr_span *)(void *)(block + scopes_at);
+    *jwt = (struct tr_jwt){.claims = {.items = items}, .scopes = scopes};
     memcpy(block + token_at, token.ptr, token.len);
-    w->items = w->item = (struct tr_claim *)(void *)(block + items_at);
-    w->value_at = (struct tr_span *)(void *)(block + values_at);
-    w->text_at = block + token_at + token.len;
-    w->kept_top = w->kept_nested = 0;
-    w->writing = true;
-    enum tr_jwt_result result = walk(w, payload);
+    memcpy(block + text_at, w->text, w->text_len);
+    enum tr_jwt_result result = fill(w, items, (struct tr_span *)(void *)(block + values_at),
+                                     block + text_at, &jwt->claims.count);
     if (result) {
-        tr_free(jwt);
+        tr_free(block);
         return result;
     }
-    TR_DCHECK(w->text_at <= block + bytes);
-    jwt->claims = (struct tr_claims){w->items, (uint32_t)(w->item - w->items)};
-    struct tr_span *scopes = (struct tr_span *)(void *)(block + scopes_at);
-    jwt->scopes = scopes;
     add_scopes(jwt, scopes, TR_SPAN("scope"));
     add_scopes(jwt, scopes, TR_SPAN("scp"));
     TR_DCHECK(jwt->scope_count <= w->scopes);

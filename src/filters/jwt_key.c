@@ -11,6 +11,7 @@
 #include <openssl/hmac.h>
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
+#include <stdatomic.h>
 
 /* ---- algorithms ------------------------------------------------------------------------------ */
 
@@ -80,11 +81,20 @@ bool tr_jwt_base64url(char *out, struct tr_span in, size_t *ret_len)
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
+/* Contexts of one key and algorithm, used again and again by whoever has taken them: to set them
+ * up takes as long as many a signature's hash. */
+struct verifier {
+    EVP_MD_CTX *digest; /* EdDSA: set up, and copied for each signature */
+    EVP_PKEY_CTX *pkey; /* NULL: EdDSA, which has no hash of its own to sign */
+};
+
+#define SPARES 16 /* threads that do not meet at one key's contexts */
+
 struct tr_jwt_key {
     EVP_PKEY *pkey; /* NULL: a secret */
-    /* Set up to verify, one for each algorithm of the key; never used but to be copied, which any
-     * number of threads may do. Setting one up costs ten times as much as a copy. */
-    EVP_MD_CTX *ready[TR_JWA_PUBLIC_COUNT];
+    /* By algorithm and thread; taken by an exchange with NULL, as threads may share a place. NULL:
+     * a secret. */
+    _Atomic(struct verifier *) (*spares)[SPARES];
     uint32_t algorithms;
     uint32_t signature_bytes; /* RSA, EdDSA: what a signature must have */
     size_t secret_len;
@@ -202,25 +212,79 @@ static EVP_PKEY *new_ec(const struct curve *c, const struct tr_jwk *jwk)
     return pkey;
 }
 
-static EVP_MD_CTX *new_context(const struct jwa *a, EVP_PKEY *pkey)
+static void free_verifier(struct verifier *v)
 {
-    EVP_PKEY_CTX *pctx = NULL; /* the digest context's */
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = ctx && EVP_DigestVerifyInit(ctx, &pctx, a->hash ? a->hash() : NULL, NULL, pkey) == 1;
-    if (ok && a->family == PSS) /* the mask's hash is the message's unless set */
-        ok = EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
-             EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1;
-    if (ok)
-        return ctx;
-    EVP_MD_CTX_free(ctx);
+    if (!v)
+        return;
+    EVP_MD_CTX_free(v->digest);
+    EVP_PKEY_CTX_free(v->pkey);
+    tr_free(v);
+}
+
+static bool set_up(struct verifier *v, const struct jwa *a, EVP_PKEY *pkey)
+{
+    v->digest = EVP_MD_CTX_new();
+    if (!v->digest)
+        return false;
+    if (!a->hash)
+        return EVP_DigestVerifyInit(v->digest, NULL, NULL, NULL, pkey) == 1;
+    v->pkey = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+    if (!v->pkey || EVP_DigestInit_ex2(v->digest, a->hash(), NULL) != 1 ||
+        EVP_PKEY_verify_init(v->pkey) != 1)
+        return false;
+    if (a->family != ECDSA &&
+        EVP_PKEY_CTX_set_rsa_padding(v->pkey, a->family == PSS ? RSA_PKCS1_PSS_PADDING
+                                                               : RSA_PKCS1_PADDING) != 1)
+        return false;
+    if (EVP_PKEY_CTX_set_signature_md(v->pkey, a->hash()) != 1)
+        return false;
+    /* the mask's hash is the message's unless set */
+    return a->family != PSS ||
+           EVP_PKEY_CTX_set_rsa_pss_saltlen(v->pkey, RSA_PSS_SALTLEN_DIGEST) == 1;
+}
+
+static struct verifier *new_verifier(const struct jwa *a, EVP_PKEY *pkey)
+{
+    struct verifier *v = tr_calloc(1, sizeof *v);
+    if (v && set_up(v, a, pkey))
+        return v;
+    free_verifier(v);
     return NULL;
 }
 
-static bool set_up(struct tr_jwt_key *key)
+/* The place of this thread among the spares. */
+static unsigned my_spare(void)
 {
-    for (int i = 0; i < TR_JWA_PUBLIC_COUNT; i++)
-        if (key->algorithms & TR_JWA_BIT(i) && !(key->ready[i] = new_context(&jwas[i], key->pkey)))
+    static atomic_uint threads;
+    static _Thread_local unsigned mine; /* + 1; 0: not known yet */
+    if (!mine)
+        mine = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % SPARES + 1;
+    return mine - 1;
+}
+
+/* NULL: no memory. */
+static struct verifier *take_verifier(const struct tr_jwt_key *key, enum tr_jwa alg)
+{
+    struct verifier *v = atomic_exchange(&key->spares[alg][my_spare()], NULL);
+    return v ? v : new_verifier(&jwas[alg], key->pkey);
+}
+
+static void give_verifier(const struct tr_jwt_key *key, enum tr_jwa alg, struct verifier *v)
+{
+    free_verifier(atomic_exchange(&key->spares[alg][my_spare()], v));
+}
+
+/* So that a key that OpenSSL cannot use is refused when it is made. */
+static bool try_algorithms(const struct tr_jwt_key *key)
+{
+    for (int i = 0; i < TR_JWA_PUBLIC_COUNT; i++) {
+        if (!(key->algorithms & TR_JWA_BIT(i)))
+            continue;
+        struct verifier *v = take_verifier(key, (enum tr_jwa)i);
+        if (!v)
             return false;
+        give_verifier(key, (enum tr_jwa)i, v);
+    }
     return true;
 }
 
@@ -267,7 +331,8 @@ enum tr_err tr_jwt_key_new(const struct tr_jwk *jwk, struct tr_jwt_key **ret,
     }
     key->algorithms = curve ? curve->algorithms : TR_JWA_RSA;
     key->signature_bytes = curve ? curve->signature_bytes : (uint32_t)EVP_PKEY_get_size(key->pkey);
-    if (!set_up(key)) {
+    key->spares = tr_calloc(TR_JWA_PUBLIC_COUNT, sizeof *key->spares);
+    if (!key->spares || !try_algorithms(key)) {
         ERR_clear_error();
         tr_jwt_key_free(key);
         return TR_ERR_NOMEM; /* the key is a good one */
@@ -299,8 +364,10 @@ void tr_jwt_key_free(struct tr_jwt_key *key)
 {
     if (!key)
         return;
-    for (int i = 0; i < TR_JWA_PUBLIC_COUNT; i++)
-        EVP_MD_CTX_free(key->ready[i]);
+    for (int i = 0; key->spares && i < TR_JWA_PUBLIC_COUNT; i++)
+        for (int k = 0; k < SPARES; k++)
+            free_verifier(atomic_load(&key->spares[i][k]));
+    tr_free(key->spares);
     EVP_PKEY_free(key->pkey);
     OPENSSL_cleanse(key->secret, key->secret_len);
     tr_free(key);
@@ -367,22 +434,43 @@ static enum tr_jwt_verdict verify_hmac(const struct tr_jwt_key *key, const struc
     return good ? TR_JWT_VERDICT_GOOD : TR_JWT_VERDICT_BAD;
 }
 
-static enum tr_jwt_verdict verify_public(const EVP_MD_CTX *ready, const struct jwa *a,
+/* What OpenSSL says: 1 is a good signature. */
+static int verify_eddsa(const struct verifier *v, struct tr_span input, struct tr_span sig)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int r = -1;
+    if (ctx && EVP_MD_CTX_copy_ex(ctx, v->digest) == 1)
+        r = EVP_DigestVerify(ctx, (const unsigned char *)sig.ptr, sig.len,
+                             (const unsigned char *)input.ptr, input.len);
+    EVP_MD_CTX_free(ctx);
+    return r;
+}
+
+static int verify_hashed(const struct verifier *v, enum family family, struct tr_span input,
+                         struct tr_span sig)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE], der[3 + 2 * (3 + COORDINATE_MAX)];
+    unsigned len = 0;
+    if (EVP_DigestInit_ex2(v->digest, NULL, NULL) != 1 ||
+        EVP_DigestUpdate(v->digest, input.ptr, input.len) != 1 ||
+        EVP_DigestFinal_ex(v->digest, hash, &len) != 1)
+        return -1;
+    if (family == ECDSA)
+        sig = tr_span((const char *)der, der_signature(der, sig));
+    return EVP_PKEY_verify(v->pkey, (const unsigned char *)sig.ptr, sig.len, hash, len);
+}
+
+static enum tr_jwt_verdict verify_public(const struct tr_jwt_key *key, enum tr_jwa alg,
                                          struct tr_span input, struct tr_span sig)
 {
-    unsigned char der[3 + 2 * (3 + COORDINATE_MAX)];
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (!ctx)
+    struct verifier *v = take_verifier(key, alg);
+    if (!v)
         return TR_JWT_VERDICT_NOMEM;
-    if (a->family == ECDSA)
-        sig = tr_span((const char *)der, der_signature(der, sig));
-    enum tr_jwt_verdict verdict = TR_JWT_VERDICT_GOOD;
-    if (EVP_MD_CTX_copy_ex(ctx, ready) != 1)
-        verdict = TR_JWT_VERDICT_NOMEM;
-    else if (EVP_DigestVerify(ctx, (const unsigned char *)sig.ptr, sig.len,
-                              (const unsigned char *)input.ptr, input.len) != 1)
-        verdict = out_of_memory() ? TR_JWT_VERDICT_NOMEM : TR_JWT_VERDICT_BAD;
-    EVP_MD_CTX_free(ctx);
+    int r = v->pkey ? verify_hashed(v, jwas[alg].family, input, sig) : verify_eddsa(v, input, sig);
+    enum tr_jwt_verdict verdict = r == 1            ? TR_JWT_VERDICT_GOOD
+                                  : out_of_memory() ? TR_JWT_VERDICT_NOMEM
+                                                    : TR_JWT_VERDICT_BAD;
+    give_verifier(key, alg, v);
     return verdict;
 }
 
@@ -394,7 +482,7 @@ enum tr_jwt_verdict tr_jwt_key_verify(const struct tr_jwt_key *key, enum tr_jwa 
     const struct jwa *a = &jwas[alg];
     if (key->pkey && signature.len != key->signature_bytes)
         return TR_JWT_VERDICT_BAD;
-    enum tr_jwt_verdict verdict = key->pkey ? verify_public(key->ready[alg], a, input, signature)
+    enum tr_jwt_verdict verdict = key->pkey ? verify_public(key, alg, input, signature)
                                             : verify_hmac(key, a, input, signature);
     if (verdict != TR_JWT_VERDICT_GOOD)
         ERR_clear_error(); /* TLS on this thread reads the same queue */

@@ -6,8 +6,8 @@
  * Contract: a key serves exactly the algorithms that its type and curve allow (RSA: RS and PS;
  * P-256: ES256; P-384: ES384; P-521: ES512; Ed25519 and Ed448: EdDSA; a secret: HS), so that no
  * header of a token can make one kind of key act as another.
- * Thread: made by one thread, immutable after; any number of threads may verify at once. Nothing
- * is left in OpenSSL's error queue. */
+ * Thread: made by one thread, and then the same for ever; any number of threads may verify at
+ * once. Nothing is left in OpenSSL's error queue. */
 #ifndef TR_FILTERS_JWT_KEY_H
 #define TR_FILTERS_JWT_KEY_H
 

@@ -62,6 +62,9 @@ struct tr_task {
 };
 void tr_task_init(struct tr_task *task, void (*fn)(struct tr_task *));
 void tr_loop_defer(struct tr_loop *loop, struct tr_task *task);
+/* Queues a task for the sockets' part of the next round (or of this one, when called before it).
+ * Unlike tr_loop_defer, a task that queues itself again lets everybody else run first. */
+void tr_loop_next_turn(struct tr_loop *loop, struct tr_task *task);
 static inline void tr_task_cancel(struct tr_task *task)
 {
     tr_list_remove(&task->node);

@@ -57,10 +57,6 @@ static inline void tr_loop_enter(struct tr_loop *loop)
         tr_loop_refresh(loop);
 }
 
-/* Queues a task for the sockets' part of the next round (or of this one, when called before it).
- * Unlike tr_loop_defer, a task that queues itself again lets everybody else run first. */
-void tr_loop_next_turn(struct tr_loop *loop, struct tr_task *task);
-
 /* Runs all timers that are due at now_ns, true when there were any; those started meanwhile wait
  * for the next turn. */
 bool tr_timers_run(struct tr_loop *loop);

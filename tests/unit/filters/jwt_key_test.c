@@ -3,6 +3,8 @@
 #include "jwt_world.h"
 #include "test.h"
 
+#include <pthread.h>
+
 struct fit {
     enum world_kind kind;
     enum tr_jwa alg;
@@ -456,6 +458,52 @@ static void base64url_is_strict(void **state)
     assert_true(three > 0 && three < 4096 / 3);
 }
 
+struct share {
+    const struct tr_jwt_key *key;
+    enum tr_jwa alg;
+    struct tr_span input, good;
+    int wrong; /* answers */
+};
+
+static void *verify_often(void *arg)
+{
+    struct share *s = arg;
+    char bad[1024];
+    memcpy(bad, s->good.ptr, s->good.len);
+    bad[s->good.len / 2] ^= 1;
+    for (int i = 0; i < 20; i++) {
+        s->wrong += tr_jwt_key_verify(s->key, s->alg, s->input, s->good) != TR_JWT_VERDICT_GOOD;
+        s->wrong += tr_jwt_key_verify(s->key, s->alg, s->input, tr_span(bad, s->good.len)) !=
+                    TR_JWT_VERDICT_BAD;
+    }
+    return NULL;
+}
+
+/* More of them than a key keeps contexts for. */
+static void many_threads_verify_with_one_key(void **state)
+{
+    (void)state;
+    static const struct fit some[] = {
+        {W_RSA, TR_JWA_PS256}, {W_P256, TR_JWA_ES256}, {W_ED25519, TR_JWA_EDDSA}};
+    for (size_t k = 0; k < sizeof some / sizeof some[0]; k++) {
+        struct bytes room;
+        struct tr_span input = TR_SPAN("header.payload");
+        struct tr_jwt_key *key = key_of(some[k].kind);
+        struct tr_span good = signature_of(some[k].kind, some[k].alg, input, &room);
+        struct share shares[24];
+        pthread_t threads[24];
+        for (int i = 0; i < 24; i++) {
+            shares[i] = (struct share){key, some[k].alg, input, good, 0};
+            assert_int_equal(pthread_create(&threads[i], NULL, verify_often, &shares[i]), 0);
+        }
+        for (int i = 0; i < 24; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            assert_int_equal(shares[i].wrong, 0);
+        }
+        tr_jwt_key_free(key);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +521,7 @@ int main(void)
         cmocka_unit_test(keys_are_equal_by_value),
         cmocka_unit_test(out_of_memory_is_told),
         cmocka_unit_test(base64url_is_strict),
+        cmocka_unit_test(many_threads_verify_with_one_key),
     };
     return cmocka_run_group_tests(tests, NULL, world_end);
 }

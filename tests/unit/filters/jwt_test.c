@@ -443,6 +443,104 @@ static void what_no_key_could_make_good_is_known_without_one(void **state)
     expect(peek(es, "[]", ".x"), TR_JWT_MALFORMED);
 }
 
+/* ---- in two steps ---------------------------------------------------------------------------- */
+
+#define GOOD "{\"iss\":\"i\",\"exp\":1700000100,\"sub\":\"me\"}"
+#define OLD  "{\"iss\":\"i\",\"exp\":1699999000,\"sub\":\"me\"}"
+
+static struct tr_buf token_of(const char *header, const char *payload)
+{
+    struct tr_buf b;
+    tr_buf_init(&b);
+    put_token(&b, W_SECRET, TR_JWA_HS256, header, tr_span_cstr(payload));
+    return b;
+}
+
+static void a_token_is_opened_before_its_signature_is_known(void **state)
+{
+    (void)state;
+    struct tr_buf good = token_of("{\"alg\":\"HS256\"}", GOOD);
+    struct tr_buf old = token_of("{\"alg\":\"HS256\"}", OLD);
+    struct tr_jwt_memo memo = {.len = 0};
+    struct tr_jwt_opened o;
+    struct tr_jwt *jwt = NULL;
+    expect(tr_jwt_open(tr_buf_span(&good), &any, NOW, &memo, &o), TR_JWT_OK);
+    assert_int_equal(o.token.len, good.len);
+    expect(o.after, TR_JWT_OK);
+    expect(tr_jwt_close(&o, secret, &jwt), TR_JWT_OK);
+    assert_span_equal(jwt->subject, "me");
+    tr_jwt_unref(jwt);
+    jwt = NULL;
+    expect(tr_jwt_open(tr_buf_span(&good), &any, NOW, &memo, &o), TR_JWT_OK);
+    tr_jwt_drop(&o); /* what it holds is given back */
+    tr_jwt_drop(&o); /* and nothing twice */
+
+    /* the signature comes first: whoever forges a token does not learn what else is wrong */
+    struct tr_jwks *others = world_set(W_P256, "");
+    good.ptr[good.len - 3] ^= 1;
+    expect(tr_jwt_open(tr_buf_span(&good), &any, NOW, &memo, &o), TR_JWT_OK);
+    expect(tr_jwt_close(&o, secret, &jwt), TR_JWT_SIGNATURE);
+    expect(tr_jwt_open(tr_buf_span(&old), &any, NOW, &memo, &o), TR_JWT_OK);
+    expect(tr_jwt_close(&o, secret, &jwt), TR_JWT_EXPIRED);
+    old.ptr[old.len - 3] ^= 1;
+    expect(tr_jwt_open(tr_buf_span(&old), &any, NOW, &memo, &o), TR_JWT_OK);
+    expect(tr_jwt_close(&o, secret, &jwt), TR_JWT_SIGNATURE);
+    expect(tr_jwt_open(tr_buf_span(&old), &any, NOW, &memo, &o), TR_JWT_OK);
+    expect(tr_jwt_close(&o, others, &jwt), TR_JWT_ALGORITHM);
+    assert_null(jwt);
+    tr_jwks_unref(others);
+    tr_buf_fini(&good);
+    tr_buf_fini(&old);
+}
+
+static void kid_is(struct tr_jwt_memo *memo, const char *header, const char *want)
+{
+    struct tr_buf b = token_of(header, GOOD);
+    struct tr_jwt_opened o;
+    expect(tr_jwt_open(tr_buf_span(&b), &any, NOW, memo, &o), TR_JWT_OK);
+    assert_int_equal(o.has_kid, want != NULL);
+    if (want)
+        assert_span_equal(tr_span(o.kid, o.kid_len), want);
+    tr_jwt_drop(&o);
+    tr_buf_fini(&b);
+}
+
+static void a_header_is_remembered_by_all_of_its_bytes(void **state)
+{
+    (void)state;
+    struct tr_jwt_memo memo = {.len = 0};
+    struct tr_jwt_opened o;
+    char wide[TR_JWT_MEMO_BYTES + 64];
+    kid_is(&memo, "{\"alg\":\"HS256\",\"kid\":\"a\"}", "a");
+    uint32_t len = memo.len;
+    assert_true(len > 0);
+    kid_is(&memo, "{\"alg\":\"HS256\",\"kid\":\"a\"}", "a");
+    kid_is(&memo, "{\"alg\":\"HS256\",\"kid\":\"b\"}", "b");
+    assert_int_equal(memo.len, len);
+    kid_is(&memo, "{\"alg\":\"HS256\"}", NULL);
+    kid_is(&memo, "{\"alg\":\"HS256\",\"kid\":\"a\"}", "a");
+    /* one that is wrong is not, nor what it said before it was found wrong */
+    struct tr_buf bad = token_of("{\"alg\":\"HS256\",\"kid\":\"c\",\"alg\":1}", GOOD);
+    for (int i = 0; i < 2; i++) {
+        expect(tr_jwt_open(tr_buf_span(&bad), &any, NOW, &memo, &o), TR_JWT_MALFORMED);
+        assert_int_equal(memo.len, 0);
+    }
+    kid_is(&memo, "{\"alg\":\"HS256\",\"kid\":\"a\"}", "a");
+    /* one that is refused by the rules is refused when it is remembered, too */
+    struct tr_jwt_rules es = any;
+    es.algorithms = TR_JWA_ASYMMETRIC;
+    struct tr_buf hs = token_of("{\"alg\":\"HS256\",\"kid\":\"a\"}", GOOD);
+    expect(tr_jwt_open(tr_buf_span(&hs), &es, NOW, &memo, &o), TR_JWT_ALGORITHM);
+    /* and a long one is read each time */
+    assert_true(snprintf(wide, sizeof wide, "{\"alg\":\"HS256\",\"kid\":\"w\",\"x\":\"%0500d\"}",
+                         1) < (int)sizeof wide);
+    kid_is(&memo, wide, "w");
+    assert_int_equal(memo.len, 0);
+    kid_is(&memo, wide, "w");
+    tr_buf_fini(&bad);
+    tr_buf_fini(&hs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +560,8 @@ int main(void)
         cmocka_unit_test(huge_tokens_are_refused_unread),
         cmocka_unit_test(results_have_names_and_texts_without_secrets),
         cmocka_unit_test(what_no_key_could_make_good_is_known_without_one),
+        cmocka_unit_test(a_token_is_opened_before_its_signature_is_known),
+        cmocka_unit_test(a_header_is_remembered_by_all_of_its_bytes),
     };
     return cmocka_run_group_tests(tests, judge_begin, judge_end);
 }
