@@ -386,6 +386,8 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     if (!why && code == NGHTTP2_PROTOCOL_ERROR && st->hs.head.content_length >= 0 &&
         !st->remote_end)
         why = TR_ERR_BAD_BODY_LENGTH;
+    if (why == TR_ERR_H2_PROTOCOL && !st->requested)
+        tr_h2_count(conn->base.worker, why); /* a malformed head: no exchange knows of it */
     tr_h2_stream_closed(st, why ? why : TR_ERR_CLIENT_GONE);
     return 0;
 }

@@ -464,6 +464,7 @@ static void h2_conn_resets_malformed_requests(void **state)
     assert_int_equal(w.call_count, 0);
     for (uint32_t id = 1; id <= 5; id += 2)
         assert_rst(id, 1);
+    assert_int_equal(w.errors[TR_ERR_H2_PROTOCOL], 3);
     w_fini(&w);
 }
 
