@@ -1,6 +1,7 @@
 /* Endpoints: addresses, fixed or of a name, and whether they answer. */
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/log.h"
 #include "upstream/upstream_int.h"
 
 #include <netinet/in.h>
@@ -162,6 +163,23 @@ static void resolve_again(struct tr_uname *name, uint32_t after_s)
     (void)tr_timer_start(&name->timer, (uint64_t)after_s * 1000000000u);
 }
 
+/* Once for all workers until one of them has an answer: it is asked for again and again. */
+static void tell_name(const struct tr_uname *name)
+{
+    const struct tr_upstream *u = name->cluster->upstream;
+    const struct tr_span upstream = u->conf->name, host = name->conf->host;
+    uint64_t bit = UINT64_C(1) << ((size_t)(name->conf - u->conf->endpoints) % 64);
+    uint64_t told = name->failed ? atomic_fetch_or(&u->shared->names_told, bit)
+                                 : atomic_fetch_and(&u->shared->names_told, ~bit);
+    if (name->failed && !(told & bit))
+        tr_log(TR_LOG_WARN, "upstream %.*s: the name %.*s does not resolve: %s", (int)upstream.len,
+               upstream.ptr, (int)host.len, host.ptr,
+               name->answered ? "the addresses that are known stay in use" : "none is known");
+    if (!name->failed && (told & bit))
+        tr_log(TR_LOG_INFO, "upstream %.*s: the name %.*s resolves again", (int)upstream.len,
+               upstream.ptr, (int)host.len, host.ptr);
+}
+
 static void on_answer(void *ctx, const struct tr_dns_answer *answer)
 {
     struct tr_uname *name = ctx;
@@ -169,6 +187,7 @@ static void on_answer(void *ctx, const struct tr_dns_answer *answer)
     name->query = NULL;
     name->failed = answer->err != TR_OK || answer->count == 0;
     resolve_again(name, answer->ttl_s ? answer->ttl_s : 1);
+    tell_name(name);
     if (name->failed) { /* what was known stays in use */
         TR_STAT_ADD(c->stats.dns_failures, 1);
         tr_cluster_kick(c);

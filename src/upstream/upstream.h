@@ -103,10 +103,11 @@ struct tr_upstream_shared {
     struct tr_eslot
         *slots; /* what is known of endpoints, by address; NULL: each worker for itself */
     uint32_t slot_count;
-    _Atomic uint32_t ejected;   /* endpoints that are, or were not yet seen to be back */
-    _Atomic uint32_t version;   /* changes when an endpoint is ejected, comes back, or its health
-                                   changes */
-    _Atomic bool health_warned; /* that a backend has no health service */
+    _Atomic uint32_t ejected;    /* endpoints that are, or were not yet seen to be back */
+    _Atomic uint32_t version;    /* changes when an endpoint is ejected, comes back, or its health
+                                    changes */
+    _Atomic bool health_warned;  /* that a backend has no health service */
+    _Atomic uint64_t names_told; /* bit by endpoint: the log has that its name does not resolve */
 };
 
 struct tr_upstream { /* one of a snapshot */

@@ -372,6 +372,17 @@ def test_a_name_that_does_not_resolve_is_503(start, connect, names):
     assert r.status == 503 and r.json()["details"][0]["reason"] == "UPSTREAM_DNS"
 
 
+def test_the_log_says_once_that_a_name_does_not_resolve(start, connect, backend, names):
+    gateway = start(base_config([], upstreams=upstream(f"dns:///books.test:{backend.port}"), workers=2), env={"TRANSOM_DNS_SERVERS": names.address})
+    lines = lambda text: gateway.stderr.count(text)
+    wait_until("it failed for both workers, twice", lambda: gateway.metric("transom_upstream_dns_failures_total") >= 4, 30)
+    wait_until("it is told", lambda: lines("the name books.test does not resolve: none is known"), 5)
+    names.records["books.test"] = ["127.0.0.1"]
+    wait_until("it is served", lambda: echo(connect(gateway)).status == 200, 20)
+    wait_until("that is told too", lambda: lines("the name books.test resolves again"), 5)
+    assert lines("does not resolve") == 1
+
+
 # -- TLS ----------------------------------------------------------------------------------------------------------------------------------
 
 def tls_backend(certificates, name, require_client=False):
