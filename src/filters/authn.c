@@ -8,9 +8,9 @@
 
 #define CACHE_ENTRY_BYTES ((size_t)4096) /* of the cache's bound in bytes, for each entry */
 #define FAILURE_ENTRIES   16384          /* addresses whose failures are counted */
-#define UNSEEN_MAX                                                                                 \
-    2048 /* requests whose tokens wait for their verification; half of all that may wait */
-#define UNSEEN_NS UINT64_C(4000000) /* of verifying in a turn */
+#define UNSEEN_MAX        2048           /* requests whose tokens wait; half of all that may wait */
+#define UNSEEN_BYTES      ((size_t)32 << 20) /* of what was read from their tokens */
+#define UNSEEN_NS         UINT64_C(4000000)  /* of verifying in a turn */
 
 static const struct tr_authn_policy *policy_of(const struct tr_exchange *x)
 {
@@ -144,10 +144,15 @@ static enum tr_verdict act(struct tr_authn_state *s, struct tr_authn_worker *w,
 
 static bool postpone(struct tr_authn_state *s, struct tr_authn_worker *w)
 {
-    if (w->unseen_count >= UNSEEN_MAX || !tr_exchange_pause(s->x, &s->handle))
+    /* A token of 16 KiB makes a block of 200: whoever sends it has shown nothing yet. */
+    size_t bytes = s->has_opened && s->opened->jwt ? s->opened->jwt->bytes : 0;
+    if (w->unseen_count >= UNSEEN_MAX || w->unseen_bytes + bytes > UNSEEN_BYTES ||
+        !tr_exchange_pause(s->x, &s->handle))
         return false;
     s->queued = true;
+    s->queued_bytes = bytes;
     w->unseen_count++;
+    w->unseen_bytes += bytes;
     tr_count(&w->postponed);
     tr_list_push_back(&w->unseen, &s->node);
     if (w->verifying)
@@ -163,6 +168,7 @@ static void leave_queue(struct tr_authn_state *s, struct tr_authn_worker *w)
         return;
     s->queued = false;
     w->unseen_count--;
+    w->unseen_bytes -= s->queued_bytes;
     tr_list_remove(&s->node);
 }
 

@@ -41,6 +41,7 @@ struct tr_authn_worker {
     /* Requests whose tokens are not known yet, in order of arrival; see authn.c. */
     struct tr_list unseen; /* tr_authn_state.node */
     uint32_t unseen_count; /* those judged and not yet gone on, too */
+    size_t unseen_bytes;   /* of their opened tokens' blocks */
     bool verifying;
     struct tr_task verify;
     uint64_t postponed, at_once; /* those that waited, and those that could not */
@@ -71,6 +72,7 @@ struct tr_authn_state {
     struct tr_jwks_view *waits; /* NULL: for no keys */
     struct tr_list node;        /* of tr_authn_worker.unseen, and then of those verified */
     bool queued, judged;        /* node is in a list; verdict stands */
+    size_t queued_bytes;        /* its part of unseen_bytes */
     struct tr_authn_verdict verdict;
     uint64_t asked_kid, asked_keys; /* bits of providers */
 };

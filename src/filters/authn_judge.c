@@ -269,15 +269,18 @@ bool tr_authn_judge(struct tr_authn_state *s, struct tr_authn_worker *w, bool ve
     k.count = 0; /* its array is not worth clearing for each request */
     *ret = (struct tr_authn_verdict){.shown = TR_AUTHN_MISSING, .why = TR_JWT_OK};
     ret->limited = is_limited(w, s->x, &ret->limited_ns);
-    if (ret->limited)
+    if (ret->limited) {
+        drop_opened(s);
         return true;
+    }
     ret->shown = tr_authn_decide(s->x->policy->slots[TR_POLICY_AUTHN], show, &k);
     if (k.unseen) {
         drop_identity(s);
         return false;
     }
+    drop_opened(s); /* another request may have verified the same token meanwhile */
     if (ret->shown != TR_AUTHN_OK)
-        tr_authn_drop(s);
+        drop_identity(s);
     if (ret->shown == TR_AUTHN_WAIT)
         return true; /* it is judged again */
     for (uint32_t i = 0; i < k.count; i++)

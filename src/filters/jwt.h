@@ -69,8 +69,10 @@ struct tr_jwt_rules {
 };
 
 struct tr_jwt {
-    struct tr_claims claims;        /* registered ones too; numbers as they are written */
-    struct tr_span issuer, subject; /* subject is empty where there is no `sub` */
+    struct tr_claims claims; /* registered ones too; numbers as they are written */
+    /* Empty where there is no `sub`, and where so many claims stand before it that it is not kept.
+     */
+    struct tr_span issuer, subject;
     /* From `scope` (words between spaces, RFC 8693 §4.2, or an array) and `scp` (the same). */
     const struct tr_span *scopes;
     uint32_t scope_count;

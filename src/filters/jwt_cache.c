@@ -95,7 +95,8 @@ bool tr_jwt_cache_issuer(const struct tr_jwt_cache *cache, struct tr_span token,
         return false;
     uint64_t h = hash(cache, token);
     const struct tr_jwt *jwt = cache->buckets[h & cache->mask];
-    while (jwt && (jwt->hash != h || !tr_span_eq(jwt->token, token)))
+    /* `iss` may stand behind more claims than are kept */
+    while (jwt && (jwt->hash != h || !jwt->issuer.len || !tr_span_eq(jwt->token, token)))
         jwt = jwt->next;
     if (jwt)
         *ret_issuer = jwt->issuer;

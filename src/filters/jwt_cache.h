@@ -38,7 +38,7 @@ void tr_jwt_cache_fini(struct tr_jwt_cache *cache);
 struct tr_jwt *tr_jwt_cache_get(struct tr_jwt_cache *cache, uint32_t provider, struct tr_span token,
                                 uint64_t generation, int64_t now_s);
 /* The issuer of a token that is there for any provider, whether its keys and its time still hold;
- * false: it is there for none. The span lives as long as its entry. */
+ * false: it is there for none, or its issuer was not kept. The span lives as long as its entry. */
 bool tr_jwt_cache_issuer(const struct tr_jwt_cache *cache, struct tr_span token,
                          struct tr_span *ret_issuer);
 /* Remembers `jwt`, verified with the set of this generation (the caller keeps its reference); one

@@ -101,6 +101,11 @@ static void name_member(struct tr_jwt_claims_walk *w)
     w->name_len = at + key.len;
 }
 
+/* Names kept are at most twice TR_JWT_CLAIMS_MAX, of TR_JWT_CLAIM_NAME_MAX bytes each; a value's
+ * text is never longer than what it stands as in the payload, and stands there once. */
+_Static_assert(TR_JWT_TEXT_MAX <= UINT16_MAX, "slices are of 16 bits");
+_Static_assert(TR_JWT_VALUES_MAX <= UINT16_MAX, "values are counted in 16 bits");
+
 static struct tr_jwt_slice keep_text(struct tr_jwt_claims_walk *w, struct tr_span s)
 {
     struct tr_jwt_slice at = {(uint16_t)w->text_len, (uint16_t)s.len};

@@ -470,7 +470,10 @@ static enum tr_jwt_verdict verify_public(const struct tr_jwt_key *key, enum tr_j
     enum tr_jwt_verdict verdict = r == 1            ? TR_JWT_VERDICT_GOOD
                                   : out_of_memory() ? TR_JWT_VERDICT_NOMEM
                                                     : TR_JWT_VERDICT_BAD;
-    give_verifier(key, alg, v);
+    if (verdict == TR_JWT_VERDICT_NOMEM)
+        free_verifier(v); /* nobody says what state it was left in */
+    else
+        give_verifier(key, alg, v);
     return verdict;
 }
 

@@ -1,4 +1,6 @@
 """Tokens that the gateway has not seen: their signatures are verified together, and nobody else waits for them."""
+import base64
+import json
 import signal
 import time
 
@@ -181,3 +183,40 @@ def test_no_more_than_a_bound_wait(gate, keys):
     assert gateway.metric("transom_jwt_unseen_total", verified="end_of_turn") >= 2048
     assert gateway.metric("transom_jwt_unseen_total", verified="at_once") > 0
     assert looked_at(gateway, provider="slow", result="signature") == 2700
+
+
+def test_what_waits_is_bounded_in_bytes_too(gate, keys):
+    """A token of 16 KiB may hold thousands of values: read, it is much larger, and nobody has vouched for it."""
+    key, jwks = slow_keys()
+    gateway = gate({"providers": {"slow": {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"inline": jwks}}}, "max_failures": 0}, any_of=("slow",))
+    scopes = "[" + ",".join("7" * 5800) + "]"
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "ES512", "kid": "slow"}).encode()).rstrip(b"=")
+    payload = f'{{"iss":"{ISSUER}","aud":"{AUDIENCE}","exp":{int(time.time()) + 600},"scope":{scopes}}}'
+    token = header + b"." + base64.urlsafe_b64encode(payload.encode()).rstrip(b"=") + b"." + base64.urlsafe_b64encode((b"\0" + b"s" * 65) * 2)
+    assert len(token) <= 16384
+    wrong = bearer(token.decode())
+    connections = [H2(gateway.port) for _ in range(70)]
+    gateway.signal(signal.SIGSTOP)
+    for connection in connections:
+        at_once(connection, [wrong] * 5)
+    gateway.signal(signal.SIGCONT)
+    for connection in connections:
+        assert statuses(connection.streams.values()) == [401] * 5
+        connection.close()
+    assert gateway.metric("transom_jwt_unseen_total", verified="at_once") > 0
+    assert looked_at(gateway, provider="slow", result="signature") == 350
+
+
+@pytest.mark.parametrize("claims", [3, 70])
+def test_two_providers_of_one_issuer_ask_for_one_token(gate, connect, keys, claims):
+    gateway = gate({"providers": {"one": provider(keys), "two": provider(keys, audiences=["other"])}}, all_of={"all_of": ["one", "two"]})
+    # PyJWT keeps the order: the issuer may stand behind more claims than are kept
+    many = {f"x{i}": i for i in range(claims)}
+    payload = {**many, "exp": int(time.time()) + 600, "aud": [AUDIENCE, "other"], "iss": ISSUER}
+    token = jwt.encode(payload, keys.ec, "ES256", headers={"kid": "e"})
+    http = connect(gateway)
+    for n in (1, 2):
+        assert ask(http, token).status == 200
+        assert [looked_at(gateway, provider=p, result="ok") for p in ("one", "two")] == [n, n]
+    assert ask(http, keys.token()).status == 401  # for one of them alone
+    assert looked_at(gateway, provider="two", result="audience") == 1

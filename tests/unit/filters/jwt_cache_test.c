@@ -112,6 +112,37 @@ static void a_token_of_any_provider_tells_its_issuer(void **state)
     tr_jwt_cache_fini(&cache);
 }
 
+/* A token of another provider with the same issuer would be refused otherwise. */
+static void an_issuer_behind_too_many_claims_is_not_told(void **state)
+{
+    (void)state;
+    static const struct tr_jwt_rules rules = {
+        .issuer = TR_SPAN_INIT("i"), .any_audience = true, .algorithms = TR_JWA_HMAC};
+    CACHE(cache, 8, 1 << 20);
+    for (int before = TR_JWT_CLAIMS_MAX - 2; before <= TR_JWT_CLAIMS_MAX; before += 2) {
+        struct tr_buf payload, b;
+        struct tr_jwt *jwt = NULL;
+        struct tr_span issuer = TR_SPAN("");
+        tr_buf_init(&payload);
+        tr_buf_init(&b);
+        assert_int_equal(tr_buf_printf(&payload, "{\"exp\":%d", NOW + 10), 0);
+        for (int i = 0; i < before; i++)
+            assert_int_equal(tr_buf_printf(&payload, ",\"x%d\":1", i), 0);
+        assert_int_equal(tr_buf_printf(&payload, ",\"iss\":\"i\"}"), 0);
+        assert_int_equal(tr_buf_push(&payload, 0), 0);
+        put_hs(&b, payload.ptr);
+        assert_int_equal(tr_jwt_verify(tr_buf_span(&b), &rules, keys, NOW, &jwt), TR_JWT_OK);
+        tr_jwt_cache_put(&cache, 3, 5, jwt);
+        assert_int_equal(tr_jwt_cache_issuer(&cache, jwt->token, &issuer),
+                         before < TR_JWT_CLAIMS_MAX);
+        assert_true(has(&cache, 3, jwt, 5, NOW));
+        tr_jwt_unref(jwt);
+        tr_buf_fini(&payload);
+        tr_buf_fini(&b);
+    }
+    tr_jwt_cache_fini(&cache);
+}
+
 /* Only the end of a token is hashed: one that differs elsewhere lands in the same place. */
 static void all_bytes_of_a_token_count(void **state)
 {
@@ -335,6 +366,7 @@ int main(void)
         cmocka_unit_test(a_token_is_found_again),
         cmocka_unit_test(providers_do_not_share_tokens),
         cmocka_unit_test(a_token_of_any_provider_tells_its_issuer),
+        cmocka_unit_test(an_issuer_behind_too_many_claims_is_not_told),
         cmocka_unit_test(all_bytes_of_a_token_count),
         cmocka_unit_test(a_token_is_gone_when_it_expires),
         cmocka_unit_test(a_token_is_gone_when_its_keys_are_replaced),

@@ -313,6 +313,140 @@ static void claims_have_bounds(void **state)
     tr_buf_fini(&b);
 }
 
+/* ---- as much as a token can hold ------------------------------------------------------------- */
+
+#define PAYLOAD_ROOM ((TR_JWT_TOKEN_MAX - 20 - 43 - 2) / 4 * 3) /* beside {"alg":"HS256"} */
+#define HEAD         "{\"iss\":\"i\",\"exp\":1700000100"
+
+/* HEAD, then what `more` adds while there is room, then `tail`. */
+static struct tr_jwt *fullest(size_t (*more)(struct tr_buf *b, size_t n), const char *begin,
+                              const char *tail, size_t *ret_n)
+{
+    struct tr_buf b, token;
+    struct tr_jwt *jwt = NULL;
+    size_t n = 0, end = 0;
+    tr_buf_init(&b);
+    tr_buf_init(&token);
+    put_text(&b, HEAD);
+    put_text(&b, begin);
+    for (; b.len + strlen(tail) <= PAYLOAD_ROOM; n++) {
+        end = b.len;
+        if (!more(&b, n))
+            break;
+    }
+    if (b.len + strlen(tail) > PAYLOAD_ROOM) {
+        b.len = end;
+        n--;
+    }
+    put_text(&b, tail);
+    assert_int_equal(tr_buf_push(&b, 0), 0);
+    put_hs(&token, b.ptr);
+    assert_true(token.len <= TR_JWT_TOKEN_MAX);
+    expect(verify(tr_buf_span(&token), &any, secret, NOW, &jwt), TR_JWT_OK);
+    tr_buf_fini(&b);
+    tr_buf_fini(&token);
+    *ret_n = n;
+    return jwt;
+}
+
+static size_t digit(struct tr_buf *b, size_t n)
+{
+    put_text(b, n ? ",7" : "7");
+    return 1;
+}
+
+static size_t nothing(struct tr_buf *b, size_t n)
+{
+    put_text(b, n ? ",\"\"" : "\"\"");
+    return 1;
+}
+
+static size_t escape(struct tr_buf *b, size_t n)
+{
+    put_text(b, n ? ",\"\\uFFFD\"" : "\"\\uFFFD\"");
+    return 1;
+}
+
+static void tiny_values_fill_a_token(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t (*more)(struct tr_buf *b, size_t n);
+        const char *value;
+        uint32_t words;
+        size_t least;
+    } kinds[] = {{digit, "7", 1, 6000}, {nothing, "", 0, 4000}, {escape, "\xEF\xBF\xBD", 1, 1300}};
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        size_t n;
+        struct tr_jwt *jwt = fullest(kinds[k].more, ",\"scope\":[", "]}", &n);
+        const struct tr_claim *c = tr_claims_find(&jwt->claims, TR_SPAN("scope"));
+        assert_true(n >= kinds[k].least && n < TR_JWT_VALUES_MAX);
+        assert_int_equal(c->count, n);
+        assert_int_equal(jwt->scope_count, n * kinds[k].words);
+        for (size_t i = 0; i < n; i++)
+            assert_span_equal(c->values[i], kinds[k].value);
+        for (uint32_t i = 0; i < jwt->scope_count; i++)
+            assert_span_equal(jwt->scopes[i], kinds[k].value);
+        tr_jwt_unref(jwt);
+    }
+}
+
+/* A name of 256 bytes, half of them through escapes where `escaped`. */
+static void long_name(struct tr_buf *b, size_t n, bool escaped)
+{
+    char end[12];
+    (void)snprintf(end, sizeof end, "%04zu\":1", n);
+    put_text(b, ",\"");
+    for (int i = 0; i < TR_JWT_CLAIM_NAME_MAX - 4;) {
+        put_text(b, escaped && i < 100 ? "\\uFFFD" : "a");
+        i += escaped && i < 100 ? 3 : 1;
+    }
+    put_text(b, end);
+}
+
+static size_t top_name(struct tr_buf *b, size_t n)
+{
+    long_name(b, n, n % 2);
+    return n < TR_JWT_CLAIMS_MAX;
+}
+
+/* As many names as are kept, as long as may be: those in an object share a prefix. */
+static void long_names_fill_a_token(void **state)
+{
+    (void)state;
+    struct tr_buf begin;
+    size_t n;
+    tr_buf_init(&begin);
+    put_text(&begin, ",\"");
+    for (int i = 0; i < TR_JWT_CLAIM_NAME_MAX - 3; i++)
+        put_text(&begin, "p");
+    put_text(&begin, "\":{\"00\":[]");
+    for (int i = 1; i < 100; i++)
+        assert_int_equal(tr_buf_printf(&begin, ",\"%02d\":[%d,true]", i, i), 0);
+    put_text(&begin, "}");
+    assert_int_equal(tr_buf_push(&begin, 0), 0);
+    struct tr_jwt *jwt = fullest(top_name, begin.ptr, "}", &n);
+    assert_true(n >= 30);
+    assert_int_equal(jwt->claims.count, TR_JWT_CLAIMS_MAX);
+    uint32_t nested = 0;
+    for (uint32_t i = 2; i < jwt->claims.count; i++) {
+        const struct tr_claim *c = &jwt->claims.items[i];
+        char want[4];
+        assert_int_equal(c->name.len, TR_JWT_CLAIM_NAME_MAX);
+        if (c->name.ptr[0] != 'p')
+            continue;
+        (void)snprintf(want, sizeof want, "%02u", nested);
+        assert_span_equal(tr_span_from(c->name, TR_JWT_CLAIM_NAME_MAX - 2), want);
+        assert_int_equal(c->count, nested ? 2 : 0);
+        if (nested)
+            assert_span_equal(c->values[1], "true");
+        nested++;
+    }
+    assert_int_equal(nested, TR_JWT_CLAIMS_MAX - 2 - n);
+    tr_jwt_unref(jwt);
+    tr_buf_fini(&begin);
+}
+
 static void each_allocation_may_fail(void **state)
 {
     (void)state;
@@ -332,7 +466,7 @@ static void each_allocation_may_fail(void **state)
         tr_jwt_unref(jwt);
     }
     expect(result, TR_JWT_OK);
-    assert_true(n > 4); /* the header's escapes, those of both walks, the block */
+    assert_true(n > 3); /* the header's escapes, those of the claims, the block */
     tr_buf_fini(&b);
 }
 
@@ -349,6 +483,8 @@ int main(void)
         cmocka_unit_test(claims_become_flat_text),
         cmocka_unit_test(registered_claims_are_at_hand),
         cmocka_unit_test(claims_have_bounds),
+        cmocka_unit_test(tiny_values_fill_a_token),
+        cmocka_unit_test(long_names_fill_a_token),
         cmocka_unit_test(each_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, judge_begin, judge_end);
