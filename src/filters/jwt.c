@@ -162,13 +162,19 @@ static enum tr_jwt_result check_header(const struct tr_jws_header *h, uint32_t a
     return h->alg_known && (algorithms & TR_JWA_BIT(h->alg)) ? TR_JWT_OK : TR_JWT_ALGORITHM;
 }
 
+static uint32_t find_keys(const struct tr_jwt_opened *o, const struct tr_jwks *keys,
+                          const struct tr_jwt_key *tries[TR_JWKS_TRIES_MAX], bool *ret_known)
+{
+    return tr_jwks_find(keys, o->has_kid, tr_span(o->kid, o->kid_len), o->alg, tries, ret_known);
+}
+
 static enum tr_jwt_result check_signature(const struct tr_jwt_opened *o, const struct tr_jwks *keys)
 {
     char signature[TR_JWT_SIGNATURE_MAX + 4];
     const struct tr_jwt_key *tries[TR_JWKS_TRIES_MAX];
     size_t len;
     bool known;
-    uint32_t n = tr_jwks_find(keys, o->has_kid, tr_span(o->kid, o->kid_len), o->alg, tries, &known);
+    uint32_t n = find_keys(o, keys, tries, &known);
     if (tr_jwks_is_secret(keys))
         known = true; /* a secret has no name, and there is none to fetch */
     if (!n)
@@ -254,6 +260,13 @@ void tr_jwt_drop(struct tr_jwt_opened *opened)
 {
     tr_jwt_unref(opened->jwt);
     opened->jwt = NULL;
+}
+
+bool tr_jwt_has_key(const struct tr_jwt_opened *opened, const struct tr_jwks *keys)
+{
+    const struct tr_jwt_key *tries[TR_JWKS_TRIES_MAX];
+    bool known;
+    return find_keys(opened, keys, tries, &known) != 0;
 }
 
 enum tr_jwt_result tr_jwt_close(struct tr_jwt_opened *opened, const struct tr_jwks *keys,

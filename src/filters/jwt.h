@@ -130,6 +130,8 @@ enum tr_jwt_result tr_jwt_open(struct tr_span token, const struct tr_jwt_rules *
 enum tr_jwt_result tr_jwt_close(struct tr_jwt_opened *opened, const struct tr_jwks *keys,
                                 struct tr_jwt **ret_jwt) TR_MUST_USE;
 void tr_jwt_drop(struct tr_jwt_opened *opened);
+/* Whether one of these keys may have signed it; else closing it costs no signature. */
+bool tr_jwt_has_key(const struct tr_jwt_opened *opened, const struct tr_jwks *keys);
 /* Both at once. */
 enum tr_jwt_result tr_jwt_verify(struct tr_span token, const struct tr_jwt_rules *rules,
                                  const struct tr_jwks *keys, int64_t now_s,

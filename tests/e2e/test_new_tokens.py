@@ -76,9 +76,10 @@ def test_each_of_many_gets_its_own_answer(gate, backend, keys):
 
 def test_what_no_key_can_make_good_is_refused_without_waiting(gate, keys):
     gateway = gate()
-    wrong = [keys.token(iss="https://other"), keys.token("HS256", key="s" * 32), "x.y.z", keys.token(headers={"crit": ["x"], "x": 1})]
+    wrong = [keys.token(iss="https://other"), keys.token("HS256", key="s" * 32), "x.y.z", keys.token(headers={"crit": ["x"], "x": 1}),
+             keys.token(headers={"kid": "unknown"}), keys.token(headers={"kid": "r"})]
     with H2(gateway.port) as http:
-        assert statuses(at_once(http, [bearer(t) for t in wrong])) == [401] * 4
+        assert statuses(at_once(http, [bearer(t) for t in wrong])) == [401] * 6
     assert gateway.metric("transom_jwt_unseen_total") == 0
 
 

@@ -100,6 +100,59 @@ static void check_change(struct tr_span token, const struct tr_jwks *keys, size_
     free(copy);
 }
 
+static bool same_texts(const struct tr_span *a, const struct tr_span *b, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!tr_span_eq(a[i], b[i]))
+            return false;
+    return true;
+}
+
+static void check_same(const struct tr_jwt *a, const struct tr_jwt *b)
+{
+    FUZZ_CHECK(a->bytes == b->bytes && a->valid_until_s == b->valid_until_s);
+    FUZZ_CHECK(tr_span_eq(a->issuer, b->issuer) && tr_span_eq(a->subject, b->subject));
+    FUZZ_CHECK(a->scope_count == b->scope_count &&
+               same_texts(a->scopes, b->scopes, a->scope_count));
+    FUZZ_CHECK(a->claims.count == b->claims.count);
+    for (uint32_t i = 0; i < a->claims.count; i++) {
+        const struct tr_claim *c = &a->claims.items[i], *d = &b->claims.items[i];
+        FUZZ_CHECK(tr_span_eq(c->name, d->name) && c->count == d->count);
+        FUZZ_CHECK(same_texts(c->values, d->values, c->count));
+    }
+}
+
+/* In two steps, with what is remembered of the inputs before and of this one, nothing is judged
+ * otherwise. */
+static void check_steps(struct tr_span token, const struct tr_jwt_rules *r,
+                        const struct tr_jwks *keys, enum tr_jwt_result want,
+                        const struct tr_jwt *jwt)
+{
+    static struct tr_jwt_memo memo;
+    for (int i = 0; i < 3; i++) {
+        struct tr_jwt_opened o;
+        struct tr_jwt *got = NULL;
+        enum tr_jwt_result opened = tr_jwt_open(token, r, NOW, &memo, &o), result = opened;
+        FUZZ_CHECK(memo.len <= sizeof memo.text && memo.header.kid_len <= TR_JWKS_KID_MAX);
+        if (opened) {
+            FUZZ_CHECK(opened == want && tr_jwt_peek(token, r, NOW) == want);
+            continue;
+        }
+        FUZZ_CHECK((o.after == TR_JWT_OK) == (o.jwt != NULL));
+        FUZZ_CHECK(tr_jwt_peek(token, r, NOW) == o.after);
+        if (i == 1) { /* given up */
+            tr_jwt_drop(&o);
+            FUZZ_CHECK(!o.jwt);
+            continue;
+        }
+        result = tr_jwt_close(&o, keys, &got);
+        FUZZ_CHECK(result == want && !o.jwt && (got != NULL) == (jwt != NULL));
+        if (got)
+            check_same(got, jwt);
+        tr_jwt_unref(got);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct tr_jwks *keys[2];
@@ -125,6 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enum tr_jwt_result r = tr_jwt_verify(token, &rules[i / 2], keys[i & 1], NOW, &jwt);
         FUZZ_CHECK(r < TR_JWT__COUNT && r != TR_JWT_NOMEM);
         FUZZ_CHECK((r == TR_JWT_OK) == (jwt != NULL));
+        check_steps(token, &rules[i / 2], keys[i & 1], r, jwt);
         if (r)
             continue;
         FUZZ_CHECK(whole == TR_JWT_OK);

@@ -486,6 +486,8 @@ static void a_token_is_opened_before_its_signature_is_known(void **state)
     expect(tr_jwt_open(tr_buf_span(&old), &any, NOW, &memo, &o), TR_JWT_OK);
     expect(tr_jwt_close(&o, secret, &jwt), TR_JWT_SIGNATURE);
     expect(tr_jwt_open(tr_buf_span(&old), &any, NOW, &memo, &o), TR_JWT_OK);
+    assert_true(tr_jwt_has_key(&o, secret));
+    assert_false(tr_jwt_has_key(&o, others));
     expect(tr_jwt_close(&o, others, &jwt), TR_JWT_ALGORITHM);
     assert_null(jwt);
     tr_jwks_unref(others);
