@@ -108,8 +108,10 @@ def test_no_admin_by_default(start, backend):
         assert c.request("GET", "/metrics").status == 404
 
 
-def test_serve_warns_that_everything_is_public(gateway):
+def test_serve_warns_that_everything_is_public(start, backend):
+    gateway = start(base_config([backend.endpoint]))
     wait_until("the warning", lambda: "public" in gateway.stderr)
+    gateway.stop()  # all that it wrote has been read
     assert gateway.stderr.count("every exposed method is public") == 1
 
 

@@ -43,7 +43,7 @@ def test_an_endpoint_that_fails_is_left_out(start, backends, client, balancing):
     assert codes.count(14) == 4 and len(servers[1].calls) == 4
     assert [c.echo().code for _ in range(30)] == [0] * 30
     assert len(servers[1].calls) == 4 and ejections(gateway) == 1
-    assert "is left out for" in gateway.stderr
+    wait_until("the log says it", lambda: "is left out for" in gateway.stderr)
 
 
 def test_it_comes_back(start, backends, client):
@@ -124,7 +124,7 @@ def test_when_all_are_ejected_all_are_used(start, backends, client):
     for b in servers:
         b.fault = None
     assert [c.echo().code for _ in range(10)] == [0] * 10
-    assert "every endpoint is down, ejected or unhealthy" in gateway.stderr
+    wait_until("the log says it", lambda: "every endpoint is down, ejected or unhealthy" in gateway.stderr)
 
 
 def test_a_slow_endpoint_is_ejected_by_our_deadline(start, backends, client):

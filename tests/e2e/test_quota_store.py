@@ -233,7 +233,7 @@ def test_a_cluster_has_all_quotas_in_the_slot_of_one_node(start, backend):
         quotas = [quota("one", 3), quota("two", 5, key=["method"]), quota("three", 9, key=["header:x-a"])]
         gateway = begin(start, config(backend, f"unix:{redis.path}", *quotas, on_failure="deny"))
         assert statuses(gateway, 2) == [503, 503]  # the slot has no node yet
-        assert "CLUSTERDOWN" in gateway.stderr
+        wait_until("the log says it", lambda: "CLUSTERDOWN" in gateway.stderr)
         redis.say("CLUSTER ADDSLOTSRANGE 0 16383")
         wait_until("the cluster serves", lambda: "cluster_state:ok" in redis.say("CLUSTER INFO"), 30)
         with contextlib.closing(H1(gateway.port)) as http:
@@ -294,6 +294,7 @@ def test_password_and_database(start, backend):
         gateway = start(wrong)
         wait_until("AUTH is refused", lambda: "AUTH was refused" in gateway.stderr, 20)
         assert statuses(gateway, 1) == [503]
+        gateway.stop()  # all that it wrote has been read
         assert "oth3r" not in gateway.stderr
         url = f"unix://:s3cret@{redis.path}?db=4"
         assert statuses(begin(start, config(backend, url, quota(limit=2))), 3) == [200, 200, 429]

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from env.build import wait_until
 from env.gateway import base_config, run
 
 JSON = [("content-type", "application/json")]
@@ -292,6 +293,8 @@ def test_explain_wrong_usage_is_2(config, args):
 
 def test_serve_warns_once_that_nobody_is_asked_who_they_are(start, backend):
     gateway = start(base_config([backend.endpoint]))
+    wait_until("the warning", lambda: "no authentication" in gateway.stderr)
+    gateway.stop()  # all that it wrote has been read
     assert gateway.stderr.count("no authentication") == 1
 
 
