@@ -221,3 +221,81 @@ def test_two_providers_of_one_issuer_ask_for_one_token(gate, connect, keys, clai
         assert [looked_at(gateway, provider=p, result="ok") for p in ("one", "two")] == [n, n]
     assert ask(http, keys.token()).status == 401  # for one of them alone
     assert looked_at(gateway, provider="two", result="audience") == 1
+
+
+def test_pipelined_requests_wait_one_after_another(gate, keys):
+    """The answer of one lets the next begin, which has a new token of its own."""
+    from env.http1 import H1, H1Stream
+    gateway = gate()
+    other = ec.generate_private_key(ec.SECP256R1())
+    with H1(gateway.port) as http:
+        http.send(b"".join(b"GET /test/v1/echo/%d HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" %
+                           (i, keys.token(sub=f"user-{i}", **({"key": other} if i % 3 == 1 else {})).encode()) for i in range(30)))
+        for i in range(30):
+            answer = H1Stream(http, "GET").finish(30)
+            assert answer.status == (401 if i % 3 == 1 else 200)
+            assert answer.status == 401 or answer.json() == {"fString": str(i)}
+    assert gateway.metric("transom_jwt_unseen_total", verified="end_of_turn") == 30
+    assert [looked_at(gateway, provider="one", result=r) for r in ("ok", "signature")] == [20, 10]
+
+
+def test_a_body_that_comes_while_the_token_waits_is_kept(gate, keys):
+    gateway = gate()
+    with H2(gateway.port) as http:
+        http.flush()
+        http.flush, flush = lambda: None, http.flush
+        streams = []
+        for i in range(20):
+            body = json.dumps({"fString": f"{i}" * 700}).encode()
+            s = http.start("POST", ECHO, [*bearer(keys.token(sub=f"user-{i}")), ("content-type", "application/json")], len(body))
+            http.h2.send_data(s.id, body, end_stream=True)
+            streams.append(s)
+        http.flush = flush
+        flush()
+        for i, s in enumerate(streams):
+            answer = s.finish(30)
+            assert answer.status == 200 and answer.json()["fString"] == f"{i}" * 700
+    assert gateway.metric("transom_jwt_unseen_total", verified="end_of_turn") == 20
+
+
+def flooded(gate, keys, hurry=False, **more):
+    """A gateway with requests that wait for signatures which take long, and their connections."""
+    key, jwks = slow_keys()
+    gateway = gate({"providers": {"slow": {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"inline": jwks}}}}, any_of=("slow",), **more)
+    connections = [H2(gateway.port, timeout=30) for _ in range(8)]
+    tokens = [[bearer(keys.token(key=key, algorithm="ES512", headers={"kid": "slow"}, sub=f"{i}-{k}")) for k in range(95)] for i in range(8)]
+    gateway.signal(signal.SIGSTOP)
+    for connection, requests in zip(connections, tokens):
+        at_once(connection, requests[:90])
+        at_once(connection, [[*request, ("grpc-timeout", "1m")] for request in requests[90:]] if hurry else [])
+    return gateway, connections
+
+
+def test_a_gateway_ends_while_tokens_wait(gate, keys):
+    gateway, connections = flooded(gate, keys)
+    gateway.signal(signal.SIGTERM)
+    gateway.signal(signal.SIGCONT)
+    for connection in connections:
+        assert set(statuses(connection.streams.values())) == {200}
+        connection.close()
+    gateway.stop()
+
+
+def test_a_gateway_that_does_not_wait_for_its_requests_ends_too(gate, keys):
+    gateway, connections = flooded(gate, keys, drain_timeout="0s")
+    gateway.signal(signal.SIGTERM)
+    gateway.signal(signal.SIGCONT)
+    gateway.stop()
+    for connection in connections:
+        connection.close()
+
+
+def test_time_may_run_out_while_a_token_waits(gate, keys):
+    gateway, connections = flooded(gate, keys, hurry=True)
+    gateway.signal(signal.SIGCONT)
+    answers = [statuses(connection.streams.values()) for connection in connections]
+    assert [a[:90] for a in answers] == [[200] * 90] * 8
+    assert {status for a in answers for status in a[90:]} <= {200, 504} and 504 in answers[-1]
+    for connection in connections:
+        connection.close()
+    assert looked_at(gateway, provider="slow", result="ok") < 8 * 95
