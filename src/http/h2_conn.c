@@ -248,6 +248,16 @@ static void linger_read(struct tr_h2_conn *conn)
     tr_h2_conn_settle(conn);
 }
 
+/* A GOAWAY that waits behind a full socket, for a client that sends and does not read: the linger
+ * that bounds what is thrown away does not begin. */
+static void input_after_the_end(struct tr_h2_conn *conn, uint32_t n)
+{
+    conn->linger_bytes += n;
+    if (conn->linger_bytes > LINGER_BYTES)
+        conn_kill(conn, TR_ERR_CLIENT_STALLED);
+    tr_h2_conn_kick(conn);
+}
+
 static void on_readable(void *ctx)
 {
     struct tr_h2_conn *conn = ctx;
@@ -256,7 +266,9 @@ static void on_readable(void *ctx)
         return;
     }
     ssize_t n = tr_h2_sess_read(&conn->sess);
-    if (n > 0)
+    if (n > 0 && conn->quitting)
+        input_after_the_end(conn, (uint32_t)n);
+    else if (n > 0)
         conn_input(conn, (const uint8_t *)conn->base.worker->read_buf, (size_t)n);
     else if (n != TR_STREAM_AGAIN)
         conn_kill(conn,

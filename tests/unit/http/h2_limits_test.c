@@ -354,6 +354,40 @@ static void h2_limits_a_transport_that_is_stuck(void **state)
     w_fini(&w);
 }
 
+/* The GOAWAY waits behind an answer that the peer does not read; what the peer goes on sending is
+ * thrown away, but not for as long as the answer may take. */
+static void h2_limits_input_after_a_goaway_that_cannot_leave(void **state)
+{
+    (void)state;
+    static char big[100000];
+    begin(MANUAL);
+    w.limits.max_resets = 5;
+    w_raw(&w, 4096);
+    w_preface(&w);
+    f_request(&w.tx, 1, "GET", "/", NULL, NULL, true);
+    w_send(&w, 50);
+    tr_stream_want(w.peer, false, false);
+    w_answer(&w.calls[0], 200, tr_span(big, 60000), false);
+    w_release(&w.calls[0]);
+    w_wait(&w, 20);
+    for (uint32_t i = 1; i < 10; i++) {
+        f_request(&w.tx, 2 * i + 1, "GET", "/", NULL, NULL, true);
+        f_code(&w.tx, F_RST, 2 * i + 1, 8);
+    }
+    w_send(&w, 0);
+    assert_int_equal(w.errors[TR_ERR_H2_RESETS], 1);
+    assert_non_null(w.conn); /* there may be room for the GOAWAY yet */
+    for (int i = 0; i < 40 && w.conn; i++) {
+        for (int k = 0; k < 2048; k++)
+            one_ping();
+        w_send(&w, 0);
+    }
+    assert_null(w.conn);
+    assert_int_equal(w.errors[TR_ERR_H2_RESETS], 1);
+    assert_int_equal(w.errors[TR_ERR_CLIENT_STALLED], 0);
+    w_fini(&w);
+}
+
 /* Above the connection's bound every sink is told to wait, and goes on when there is room again. */
 static void h2_limits_buffered_bytes_of_a_connection(void **state)
 {
@@ -439,6 +473,7 @@ int main(void)
         cmocka_unit_test(h2_limits_stalled_windows),
         cmocka_unit_test(h2_limits_resets_one_stalled_stream_among_moving_ones),
         cmocka_unit_test(h2_limits_a_transport_that_is_stuck),
+        cmocka_unit_test(h2_limits_input_after_a_goaway_that_cannot_leave),
         cmocka_unit_test(h2_limits_buffered_bytes_of_a_connection),
         cmocka_unit_test(h2_limits_concurrent_streams),
         cmocka_unit_test(h2_limits_streams_that_sinks_hold),
