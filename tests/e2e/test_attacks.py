@@ -113,7 +113,7 @@ def test_a_long_string_that_is_not_utf8_is_repaired_in_linear_time(scripted):
         began = time.monotonic()
         r = c.request("GET", "/test/v1/echo", timeout=30)
         assert r.status == 200 and r.body.count("\ufffd".encode()) == len(text)
-        assert time.monotonic() - began < 5  # its square is minutes
+        assert time.monotonic() - began < 20  # its square is minutes
     assert gateway.metric("transom_bad_utf8_total") == len(text)
 
 
@@ -182,16 +182,14 @@ LIMITS = {"header_timeout": "300ms", "keepalive_timeout": "1500ms"}
 
 
 def test_a_preface_that_stops_has_the_time_of_a_head(start, backend):
-    gateway = start(base_config([backend.endpoint], limits=LIMITS))
+    gateway = start(base_config([backend.endpoint], limits={**LIMITS, "keepalive_timeout": "60s"}))
     with gateway.counts("HEADER_TIMEOUT"), socket.create_connection(("127.0.0.1", gateway.port)) as s:
-        began = time.monotonic()
         s.sendall(b"PRI * HTTP/2.0\r\n")
-        s.settimeout(5)
+        s.settimeout(15)
         try:
             assert s.recv(100) == b""
         except ConnectionResetError:
             pass
-        assert time.monotonic() - began < 1.2
 
 
 def test_a_connection_that_is_never_used_is_no_error(start, backend):
@@ -224,7 +222,15 @@ def test_refusals_behind_a_full_socket_end_the_connection(start, backend):
         s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, b"\x00\x04\x7f\xff\xff\xff") + h2_frame(8, 0, 0, (0x7FFF0000).to_bytes(4, "big")))
         s.sendall(h2_frame(1, 5, 1, block))
         wait_until("the stream is under way", lambda: gateway.metric("transom_requests_in_flight") == 1)
-        time.sleep(0.5)  # the socket fills
+        call = wait_until("the call arrives", lambda: backend.calls)[0]
+        seen = [-1, 0]
+
+        def held():
+            # the backend's generator does not go on: the socket and all before it are full
+            if call.sent != seen[0]:
+                seen[:] = call.sent, time.monotonic()
+            return call.sent > 1 and time.monotonic() - seen[1] > 0.3
+        wait_until("the socket is full", held, 20)
         before = gateway.rss_bytes()
         s.settimeout(5)
         with pytest.raises(OSError):
