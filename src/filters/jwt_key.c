@@ -124,11 +124,14 @@ static const struct curve *find_curve(struct tr_span crv, bool ecdsa)
     return NULL;
 }
 
-/* OpenSSL says with one return value that the input is bad and that memory ran out. */
+/* OpenSSL says with one return value that the input is bad and that memory ran out; what failed for
+ * want of memory may be followed by what failed for that. Empties its queue. */
 static bool out_of_memory(void)
 {
-    unsigned long e = ERR_peek_last_error();
-    return e && ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE;
+    bool found = false;
+    for (unsigned long e = ERR_get_error(); e; e = ERR_get_error())
+        found |= ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE;
+    return found;
 }
 
 static EVP_PKEY *from_data(const char *type, OSSL_PARAM *params)
@@ -434,11 +437,13 @@ static enum tr_jwt_verdict verify_hmac(const struct tr_jwt_key *key, const struc
     return good ? TR_JWT_VERDICT_GOOD : TR_JWT_VERDICT_BAD;
 }
 
-/* What OpenSSL says: 1 is a good signature. */
+#define NOT_TRIED (-100)
+
+/* What OpenSSL says: 1 is a good signature. NOT_TRIED: only for want of memory. */
 static int verify_eddsa(const struct verifier *v, struct tr_span input, struct tr_span sig)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int r = -1;
+    int r = NOT_TRIED;
     if (ctx && EVP_MD_CTX_copy_ex(ctx, v->digest) == 1)
         r = EVP_DigestVerify(ctx, (const unsigned char *)sig.ptr, sig.len,
                              (const unsigned char *)input.ptr, input.len);
@@ -454,7 +459,7 @@ static int verify_hashed(const struct verifier *v, enum family family, struct tr
     if (EVP_DigestInit_ex2(v->digest, NULL, NULL) != 1 ||
         EVP_DigestUpdate(v->digest, input.ptr, input.len) != 1 ||
         EVP_DigestFinal_ex(v->digest, hash, &len) != 1)
-        return -1;
+        return NOT_TRIED;
     if (family == ECDSA)
         sig = tr_span((const char *)der, der_signature(der, sig));
     return EVP_PKEY_verify(v->pkey, (const unsigned char *)sig.ptr, sig.len, hash, len);
@@ -467,9 +472,9 @@ static enum tr_jwt_verdict verify_public(const struct tr_jwt_key *key, enum tr_j
     if (!v)
         return TR_JWT_VERDICT_NOMEM;
     int r = v->pkey ? verify_hashed(v, jwas[alg].family, input, sig) : verify_eddsa(v, input, sig);
-    enum tr_jwt_verdict verdict = r == 1            ? TR_JWT_VERDICT_GOOD
-                                  : out_of_memory() ? TR_JWT_VERDICT_NOMEM
-                                                    : TR_JWT_VERDICT_BAD;
+    enum tr_jwt_verdict verdict = r == 1                              ? TR_JWT_VERDICT_GOOD
+                                  : r == NOT_TRIED || out_of_memory() ? TR_JWT_VERDICT_NOMEM
+                                                                      : TR_JWT_VERDICT_BAD;
     if (verdict == TR_JWT_VERDICT_NOMEM)
         free_verifier(v); /* nobody says what state it was left in */
     else

@@ -504,8 +504,75 @@ static void many_threads_verify_with_one_key(void **state)
     }
 }
 
+/* ---- no memory ------------------------------------------------------------------------------- */
+
+static _Thread_local int fail_at; /* the allocation of OpenSSL that fails, counted down; 0: none */
+
+static bool fails(void)
+{
+    return fail_at > 0 && --fail_at == 0;
+}
+
+static void *ossl_malloc(size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return fails() ? NULL : malloc(n);
+}
+
+static void *ossl_realloc(void *p, size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return fails() ? NULL : realloc(p, n);
+}
+
+static void ossl_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(p);
+}
+
+/* Whichever allocation fails, new contexts or used ones: a wrong signature is never good, and what
+ * comes after is judged as ever. (OpenSSL does not always say why it failed: then a good one is
+ * bad.) */
+static void an_allocation_of_openssl_may_fail(void **state)
+{
+    (void)state;
+    struct tr_span input = TR_SPAN("header.payload");
+    for (size_t f = 0; f < sizeof fits / sizeof fits[0]; f++) {
+        struct bytes room, wrong;
+        struct tr_span good = signature_of(fits[f].kind, fits[f].alg, input, &room);
+        memcpy(wrong.ptr, good.ptr, good.len);
+        wrong.ptr[good.len / 2] ^= 1;
+        struct tr_span bad = tr_span(wrong.ptr, good.len);
+        struct tr_jwt_key *key = key_of(fits[f].kind);
+        bool failed = true, told = false;
+        for (int n = 1; failed && n < 400; n++) {
+            fail_at = n;
+            enum tr_jwt_verdict v = tr_jwt_key_verify(key, fits[f].alg, input, good);
+            failed = fail_at == 0;
+            fail_at = 0;
+            told |= v == TR_JWT_VERDICT_NOMEM;
+            assert_true(failed || v == TR_JWT_VERDICT_GOOD);
+            fail_at = n;
+            assert_int_not_equal(tr_jwt_key_verify(key, fits[f].alg, input, bad),
+                                 TR_JWT_VERDICT_GOOD);
+            fail_at = 0;
+            assert_int_equal(ERR_peek_error(), 0);
+            assert_int_equal(tr_jwt_key_verify(key, fits[f].alg, input, good), TR_JWT_VERDICT_GOOD);
+            assert_int_equal(tr_jwt_key_verify(key, fits[f].alg, input, bad), TR_JWT_VERDICT_BAD);
+        }
+        assert_true(told && !failed);
+        tr_jwt_key_free(key);
+    }
+}
+
 int main(void)
 {
+    if (CRYPTO_set_mem_functions(ossl_malloc, ossl_realloc, ossl_free) != 1)
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_those_of_rfc_7518_and_8037),
         cmocka_unit_test(each_key_verifies_what_it_signed_and_nothing_else),
@@ -522,6 +589,7 @@ int main(void)
         cmocka_unit_test(out_of_memory_is_told),
         cmocka_unit_test(base64url_is_strict),
         cmocka_unit_test(many_threads_verify_with_one_key),
+        cmocka_unit_test(an_allocation_of_openssl_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, world_end);
 }
