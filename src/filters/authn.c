@@ -17,7 +17,7 @@ static const struct tr_authn_policy *policy_of(const struct tr_exchange *x)
     return x->policy->slots[TR_POLICY_AUTHN];
 }
 
-/* ---- refusals ------------------------------------------------------------------------ */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void challenge(struct tr_exchange *x, const struct tr_authn_policy *p,
                       enum tr_authn_shown shown, struct tr_span text)
