@@ -175,6 +175,7 @@ def test_what_a_backend_takes_slowly_keeps_a_client_stream_alive(scripted):
         c.sock.settimeout(10)
         status, _ = c.read_head(10)
         assert status == 504
+    wait_until("it is counted", lambda: gateway.errors("STREAM_IDLE"))
     assert gateway.errors("STREAM_IDLE") == 1
 
 

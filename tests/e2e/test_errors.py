@@ -3,6 +3,7 @@ import base64
 
 import pytest
 
+from env.build import wait_until
 from env.messages import types
 
 JSON = [("content-type", "application/json")]
@@ -115,5 +116,10 @@ def test_a_rejected_request_is_counted_by_code(gateway, http, backend):
     labels = {"verb": "GET", "route": "/test/v1/fail/{code}", "code": "NOT_FOUND"}
     before = {k: gateway.metric("transom_requests_total", **{**labels, "code": k}) for k in ("NOT_FOUND", "5")}
     fail(http, "5")
-    after = {k: gateway.metric("transom_requests_total", **{**labels, "code": k}) for k in ("NOT_FOUND", "5")}
+    after = {}
+
+    def counted():  # after the answer
+        after.update({k: gateway.metric("transom_requests_total", **{**labels, "code": k}) for k in ("NOT_FOUND", "5")})
+        return after != before
+    wait_until("it is counted", counted)
     assert sum(after.values()) == sum(before.values()) + 1
