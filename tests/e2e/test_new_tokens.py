@@ -167,6 +167,17 @@ def test_others_do_not_wait_for_a_flood_of_new_tokens(gate, keys):
     bystander.close()
 
 
+def refused_in_one_turn(gateway, connections, requests):
+    """The same on each connection, all there before the gateway reads the first of them."""
+    gateway.signal(signal.SIGSTOP)
+    for connection in connections:
+        at_once(connection, requests)
+    gateway.signal(signal.SIGCONT)
+    for connection in connections:
+        assert statuses(connection.streams.values()) == [401] * len(requests)
+        connection.close()
+
+
 def test_no_more_than_a_bound_wait(gate, keys):
     key, jwks = slow_keys()
     gateway = gate({"providers": {"slow": {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"inline": jwks}}}, "max_failures": 0}, any_of=("slow",))
@@ -174,13 +185,7 @@ def test_no_more_than_a_bound_wait(gate, keys):
     head, payload, signature = token[0][1].rsplit(".", 2)
     wrong = [("authorization", f"{head}.{payload}.{signature[:20]}{'AB'[signature[20] == 'A']}{signature[21:]}")]
     connections = [H2(gateway.port) for _ in range(30)]
-    gateway.signal(signal.SIGSTOP)
-    for connection in connections:
-        at_once(connection, [wrong] * 90)
-    gateway.signal(signal.SIGCONT)
-    for connection in connections:
-        assert statuses(connection.streams.values()) == [401] * 90
-        connection.close()
+    refused_in_one_turn(gateway, connections, [wrong] * 90)
     assert gateway.metric("transom_jwt_unseen_total", verified="end_of_turn") >= 2048
     assert gateway.metric("transom_jwt_unseen_total", verified="at_once") > 0
     assert looked_at(gateway, provider="slow", result="signature") == 2700
@@ -197,13 +202,7 @@ def test_what_waits_is_bounded_in_bytes_too(gate, keys):
     assert len(token) <= 16384
     wrong = bearer(token.decode())
     connections = [H2(gateway.port) for _ in range(70)]
-    gateway.signal(signal.SIGSTOP)
-    for connection in connections:
-        at_once(connection, [wrong] * 5)
-    gateway.signal(signal.SIGCONT)
-    for connection in connections:
-        assert statuses(connection.streams.values()) == [401] * 5
-        connection.close()
+    refused_in_one_turn(gateway, connections, [wrong] * 5)
     assert gateway.metric("transom_jwt_unseen_total", verified="at_once") > 0
     assert looked_at(gateway, provider="slow", result="signature") == 350
 

@@ -63,9 +63,8 @@ def test_a_client_stream_only_when_it_was_not_read(world, version, connect, faul
     assert len({r.body for r in world.requests}) == 1
 
 
-def test_a_client_stream_goes_on_while_its_call_waits_to_be_repeated(worlds):
-    """Refused when its headers come, twice: the second retry has a delay, during which more of the body arrives."""
-    world = worlds(retry={"backoff": {"base": "300ms", "max": "300ms"}})
+def refuses_early_twice(world):
+    """REFUSED_STREAM as soon as the headers come; the list of the requests that it was said to: whoever clears it starts anew."""
     refused = []
 
     def early(conn, stream_id, request):
@@ -74,6 +73,13 @@ def test_a_client_stream_goes_on_while_its_call_waits_to_be_repeated(worlds):
             world.early_ended.add(id(request))
             conn.reset(stream_id, 7)
     world.early = early
+    return refused
+
+
+def test_a_client_stream_goes_on_while_its_call_waits_to_be_repeated(worlds):
+    """Refused when its headers come, twice: the second retry has a delay, during which more of the body arrives."""
+    world = worlds(retry={"backoff": {"base": "300ms", "max": "300ms"}})
+    refused = refuses_early_twice(world)
     with H2(world.gateway.port, timeout=25) as http:
         for native in [False, True]:
             refused.clear()
@@ -150,14 +156,7 @@ def test_a_stream_whose_beginning_was_dropped_is_never_repeated(world, native):
 def test_a_large_message_goes_on_while_its_call_waits_to_be_repeated(worlds, version):
     """One message of a client stream, larger than what may wait for a backend: only its end lets the backend have any of it."""
     world = worlds(retry={"backoff": {"base": "1s", "max": "1s"}})
-    refused = []
-
-    def early(conn, stream_id, request):
-        if len(refused) < 2:
-            refused.append(request)
-            world.early_ended.add(id(request))
-            conn.reset(stream_id, 7)
-    world.early = early
+    refused = refuses_early_twice(world)
     world.fails_first(0, good)
     with (H1 if version == "h1" else H2)(world.gateway.port, timeout=25) as http:
         stream = http.start("POST", "/test/v1/upload/a", [("content-type", "application/x-ndjson")], length=-1)
